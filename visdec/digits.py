@@ -50,7 +50,7 @@ def _part(mat, part, path):
     upright = stim.astype(np.uint8).reshape(-1, 28, 28).transpose(0, 2, 1)
     return x.astype(np.float32), upright, label.ravel().astype(int)
 
-# %% ../nbs/14_digits.ipynb #load
+# %% ../nbs/14_digits.ipynb #names
 def digits69_path() -> Path|None: # the file, or None
     "The published file: `VISDEC_DIGITS69`, else `data/digit69_28x28.mat` in the shared folder."
     path = os.environ.get('VISDEC_DIGITS69')
@@ -64,6 +64,11 @@ def _names(split, label):
         return f'{split}-{word[k]}-{count[k]:02d}'
     return [name(k) for k in label]
 
+SOURCE = 'van Gerven, de Lange & Heskes 2010, Neural Computation 22:3127; digit69_28x28.mat'
+THANKS = ('Data were provided (in part) by the Donders Institute for Brain, Cognition and '
+          'Behaviour, Radboud University Nijmegen.')
+
+# %% ../nbs/14_digits.ipynb #load
 def load_digits69(
     path, # digit69_28x28.mat, as published
 ) -> Recording: # raw responses; splits train (90) and test (10); normalise with `.zscored('train')`
@@ -79,10 +84,6 @@ def load_digits69(
         stimuli=Stimuli(ids, np.concatenate(pictures)[..., None].repeat(3, -1)),
         source=SOURCE, TR=2.5, space='V1-V3, no coordinates', units='as published', norm='raw',
         norm_unit='train', dropped_voxels=flat.tolist(), thanks=THANKS)
-
-SOURCE = 'van Gerven, de Lange & Heskes 2010, Neural Computation 22:3127; digit69_28x28.mat'
-THANKS = ('Data were provided (in part) by the Donders Institute for Brain, Cognition and '
-          'Behaviour, Radboud University Nijmegen.')
 
 # %% ../nbs/14_digits.ipynb #write
 def _paper(draw, size):
@@ -115,7 +116,8 @@ def digit_prior_pictures(
     "Sixes and nines that are not MNIST: UCI digits enlarged, bent and slanted at random."
     from sklearn.datasets import load_digits
     digits, label = load_digits(), np.array(['6', '9'])[np.arange(n) % 2]
-    sources = {c: digits.images[digits.target == int(c)] for c in '69'}
+    six, nine = (digits.images[digits.target == k] for k in (6, 9))
+    sources = {'6': six, '9': np.concatenate([nine, six[:, ::-1, ::-1]])}
     pictures = np.empty((n, size, size), np.uint8)
     for i, c in enumerate(label):
         draw = rng(seed, 'digit prior', i)

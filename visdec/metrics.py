@@ -78,7 +78,7 @@ def ssim(
     options = dict(win_size=7, data_range=1., channel_axis=-1 if pred.ndim == 4 else None)
     return np.array([structural_similarity(p, t, **options) for p,t in zip(pred, true)])
 
-# %% ../nbs/04_metrics.ipynb #n_way
+# %% ../nbs/04_metrics.ipynb #n_way-check
 def _check_n_way(scores, target, n, k, ties):
     scores, target = np.asarray(scores, np.float64), np.asarray(target)
     if scores.ndim != 2 or target.shape != scores.shape[:1] or target.dtype.kind not in 'iu':
@@ -95,6 +95,7 @@ def _check_n_way(scores, target, n, k, ties):
         raise DataError('no such class', f'0 to {scores.shape[1]-1}', target[bad][0], 'target')
     return scores, target.astype(np.intp)
 
+# %% ../nbs/04_metrics.ipynb #n_way
 def n_way(
     scores, # class scores of the decoded pictures, (image, class); raw logits, not softmax
     target, # true class of each image, (image,) int

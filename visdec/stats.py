@@ -12,7 +12,7 @@ import numpy as np
 
 from .core import DataError, rng
 
-# %% ../nbs/52_stats.ipynb #interval
+# %% ../nbs/52_stats.ipynb #Interval
 class Interval(NamedTuple):
     "A mean score and its interval."
     value:float # mean over images
@@ -28,6 +28,7 @@ def _per_image(x, name):
         raise DataError('a score is not finite', where=f'{name}, image {np.isfinite(x).argmin()}')
     return x
 
+# %% ../nbs/52_stats.ipynb #interval
 def interval(
     x, # scores, (image,)
     level:float=.95, # share of test sets whose interval holds the true mean
@@ -46,7 +47,7 @@ def interval(
         if np.isfinite([low, high]).all(): break
     return Interval(float(x.mean()), float(low), float(high))
 
-# %% ../nbs/52_stats.ipynb #paired
+# %% ../nbs/52_stats.ipynb #Paired
 class Paired(NamedTuple):
     "Mean difference of two decoders, its interval and p."
     value:float # mean of x - y
@@ -64,6 +65,7 @@ def _sign_flips(d, n, seed):
     draw, blocks = rng(seed, 'paired'), np.array_split(np.arange(n), -(-n//1000))
     return np.concatenate([draw.choice((-1., 1.), (len(b), len(d)))@d for b in blocks])/len(d)
 
+# %% ../nbs/52_stats.ipynb #paired
 def paired(
     x, # scores of one decoder, (image,)
     y, # scores of the other on the same images, (image,)
@@ -81,7 +83,7 @@ def paired(
     p = as_far.mean() if len(d) <= 15 else (1+as_far.sum())/(1+n)
     return Paired(*interval(d, seed=seed), float(p))
 
-# %% ../nbs/52_stats.ipynb #chance
+# %% ../nbs/52_stats.ipynb #Chance
 class Chance(NamedTuple):
     "A score and its distribution under re-pairing."
     value:float # the score with true pairs
@@ -105,6 +107,7 @@ def shuffled_order(
         order[own] = draw.permutation(own)
     return order
 
+# %% ../nbs/52_stats.ipynb #chance_of
 def chance_of(
     value:float, # the score with true pairs; larger is better
     null, # scores of random pairings

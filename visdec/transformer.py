@@ -53,13 +53,13 @@ class CrossAttention(nn.Module):
         return self.output['dense'](heard)
 
     def weights(self, x, support):
-        "Who listens to whom: (trial, head, asking token, answering token); rows sum to one."
+        "Who listens to whom: (trial, head, asking, answering token); rows sum to one."
         q, k = self.split('query', x), self.split('key', support)
         return (q @ k.mT/q.shape[-1]**.5).softmax(-1)
 
 # %% ../nbs/21_transformer.ipynb #CrossBlock
 class CrossBlock(nn.Module):
-    "Self-attention, then cross-attention behind one shared LayerNorm, then a small network (CAD phase 2)."
+    "Self-, then cross-attention behind one shared LayerNorm, then a small network (CAD phase 2)."
     def __init__(self,
         dim:int, # width of the tokens
         heads:int, # attention heads
