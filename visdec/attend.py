@@ -19,7 +19,7 @@ from .transformer import CrossBlock
 from .train import TrainConfig, Trained, train
 from .mae import fresh, hidden_mse, init_weights
 from .contrast import DCMAE
-from .pretrain import rows, two_masks
+from .pretrain import rows
 from .image_mae import ImageAutoencoder
 
 # %% ../nbs/31_attend.ipynb #BrainCross
@@ -128,6 +128,7 @@ def predict_image(self:CrossModal,
     tokens = self.image_cross(self.image.features(images, hidden), self.brain.encode(x))
     return self.image.decode(self.image.norm(tokens), hidden)
 
+# %% ../nbs/31_attend.ipynb #losses
 @patch
 def losses(self:CrossModal,
     x:torch.Tensor, # responses (trial, voxel)
@@ -162,10 +163,9 @@ def tune(
         raise DataError('each response needs its picture', len(x), f'{len(pictures)} pictures')
     brain.check(x); image.check(to_tensor(pictures[:1]))
     model = fresh(CrossModal.join, dict(brain=brain, image=image, **settings), seed, 'tune')
-    squares = model.image.pos_embed.shape[1] - 1
     def make_batch(index, g):
         return dict(x=rows(x, index), images=to_tensor(pictures[index.numpy()]),
-                    hidden_brain=two_masks(brain, len(index), brain_ratio, g)[0],
-                    hidden_image=hide(len(index), squares, image_ratio, g))
+                    hidden_brain=hide(len(index), brain.n_patches, brain_ratio, g),
+                    hidden_image=hide(len(index), image.n_patches, image_ratio, g))
     def losses(model, batch): return model.losses(**batch)
     return train(model, make_batch, losses, len(x), config, out, seed, 'tune', progress, device)

@@ -90,7 +90,7 @@ def train_image_mae(
         model = fresh(ImageAutoencoder, {'size': pictures.shape[1], **model}, seed, 'image_mae')
     model.check(to_tensor(pictures[:1]))
     def make_batch(index, g):
-        hidden = hide(len(index), (model.config.size//model.config.patch)**2, mask_ratio, g)
+        hidden = hide(len(index), model.n_patches, mask_ratio, g)
         return dict(images=to_tensor(pictures[index.numpy()]), hidden=hidden)
     def losses(model, batch):
         return ImageLosses(model.masked_mse(batch['images'], batch['hidden']))

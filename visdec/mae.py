@@ -49,12 +49,7 @@ def _fixed(table): # CLS stands at a row of zeros
 
 def _stack(depth, *settings): return nn.ModuleList(Block(*settings) for _ in range(depth))
 
-def fresh(
-    cls, # class of the model
-    settings:dict, # its arguments
-    seed:int, # of the run
-    *keys, # name of the draw, such as the stage
-) -> nn.Module:
+def fresh(cls, settings:dict, seed:int, *keys) -> nn.Module:
     "A new model whose first weights depend on seed and names only; torch's own stream stays."
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, *keys, 'weights'))
@@ -112,6 +107,11 @@ class TokenAutoencoder(ModelMixin, ConfigMixin):
         self.decoder_pred = nn.Linear(decoder_dim, patch_len)
         self.apply(init_weights)
 
+    @property
+    def n_patches(self):
+        "Patches of one trial."
+        return self.pos_embed.shape[1] - 1
+
 # %% ../nbs/23_mae.ipynb #encode
 @patch
 def features(self:TokenAutoencoder,
@@ -153,6 +153,7 @@ def decode(self:TokenAutoencoder,
     for block in self.decoder_blocks: tokens = block(tokens)
     return self.decoder_pred(self.decoder_norm(tokens))[:, 1:]
 
+# %% ../nbs/23_mae.ipynb #restore
 @patch
 def predict(self:TokenAutoencoder,
     x:torch.Tensor, # signal

@@ -34,7 +34,7 @@ from .attend import tune
 from .autoencoder import codec_config, decode, encode, train_codec
 from .unet import Prior, time_dim, train_prior, unet_config
 from .sampler import make_scheduler
-from .decode import BrainConditioner, BrainToImagePipeline, decode_array, finetune
+from .decode import BrainConditioner, BrainToImagePipeline, align, decode_array, finetune
 from .features import WorldEvaluator, category_index, category_logits, train_evaluator
 from .stats import interval, paired as paired_test, permutation_chance
 from .controls import shuffle_pairs
@@ -57,15 +57,17 @@ class Autoencoder:
 @dataclass(frozen=True)
 class Diffusion:
     "How the picture is made."
-    n_tokens: int = 16           # context tokens from the brain
+    prior: str = 'picture'       # what conditions the image prior: 'picture' (rough latents), or 'label' as published
+    prediction: str = 'v_prediction'   # what the UNet guesses; 'epsilon' as published
+    n_tokens: int = 77           # context tokens from the brain where the prior is told labels
     label_tokens: int = 4        # context tokens of a label in the prior
     label_drop: float = .1       # share of labels dropped, for guidance
     train_unet: str = 'xattn'    # finetuned part of the UNet: 'none', 'xattn', 'all'
-    noise: float = .3            # added to responses while finetuning, in deviations
-    drop: float = .2             # share of voxels dropped while finetuning
-    steps: int = 25              # of sampling
+    noise: float = .7            # added to responses while finetuning, in deviations
+    drop: float = .4             # share of voxels dropped while finetuning
+    steps: int = 20              # of sampling
     scheduler: str = 'dpm++'
-    guidance: float = 1.
+    guidance: float = 2.         # chosen on the validation split
     samples: int = 5             # pictures per response
 
 # %% ../nbs/81_pipeline.ipynb #Config
@@ -82,38 +84,40 @@ class Config:
     repeats: int = 1                     # finetunings with different seeds; their scores are averaged
     singles: int = 2                     # single trials scored per test picture
     voxels: int = 0                      # keep the best by training correlation with the pictures; 0 keeps all
-    brain: Autoencoder = Autoencoder()
-    image: Autoencoder = Autoencoder(patch=4, dim=96, depth=3, mlp_ratio=2.)
+    brain: Autoencoder = Autoencoder(32, 96, 2, 4, 48, 1, 4)
+    image: Autoencoder = Autoencoder(patch=4, dim=64, depth=2, decoder_dim=48, decoder_depth=1, mlp_ratio=2.)
     layers: int = 2                      # cross-attention layers
     brain_hide: float = .75              # in phase 2
     image_hide: float = .5               # in phase 2
     diffusion: Diffusion = Diffusion()
-    pretrain: TrainConfig = TrainConfig(steps=200, bs=128, lr=1e-3)
-    image_mae: TrainConfig = TrainConfig(steps=150, bs=64, lr=1.5e-3)
-    tune: TrainConfig = TrainConfig(steps=120, bs=64, lr=5e-4)
-    codec_warm: TrainConfig = TrainConfig(steps=120, bs=64, lr=3e-3)
-    codec: TrainConfig = TrainConfig(steps=200, bs=64, lr=2e-3)
-    prior: TrainConfig = TrainConfig(steps=500, bs=64, lr=1e-3, ema=.99)
-    finetune: TrainConfig = TrainConfig(steps=300, bs=64, lr=1e-3, ema=.99)
+    pretrain: TrainConfig = TrainConfig(steps=120, bs=128, lr=1e-3)
+    image_mae: TrainConfig = TrainConfig(steps=120, bs=64, lr=1.5e-3)
+    tune: TrainConfig = TrainConfig(steps=80, bs=64, lr=5e-4)
+    codec_warm: TrainConfig = TrainConfig(steps=180, bs=64, lr=3e-3, betas=(.9, .99))
+    codec: TrainConfig = TrainConfig(steps=220, bs=64, lr=2e-3, betas=(.9, .99))
+    prior: TrainConfig = TrainConfig(steps=420, bs=64, lr=2e-3, betas=(.9, .99), weight_decay=.01, ema=.99)
+    align: TrainConfig = TrainConfig(steps=350, bs=128, lr=3e-3, betas=(.9, .99), ema=.97)
+    finetune: TrainConfig = TrainConfig(steps=50, bs=64, lr=1e-4, warmup=10, betas=(.9, .99), ema=.95)
 
 # %% ../nbs/81_pipeline.ipynb #presets
 def _tiny(c):
     few = lambda t, steps, bs=16: replace(t, steps=steps, bs=bs, warmup=2, save_every=4)
     small = dict(dim=32, depth=2, heads=2, decoder_dim=32, decoder_depth=1, decoder_heads=2)
     return replace(c, brain=replace(c.brain, **small), image=replace(c.image, **small), layers=1, singles=1, pretrain=few(c.pretrain, 12), image_mae=few(c.image_mae, 12),
-        tune=few(c.tune, 8), codec_warm=few(c.codec_warm, 20), codec=few(c.codec, 20), prior=few(c.prior, 20), finetune=few(c.finetune, 16),
-        diffusion=replace(c.diffusion, n_tokens=4, steps=5, samples=2))
+        tune=few(c.tune, 8), codec_warm=few(c.codec_warm, 60, 32), codec=few(c.codec, 60, 32), prior=few(c.prior, 20), align=few(c.align, 12), finetune=few(c.finetune, 12),
+        diffusion=replace(c.diffusion, steps=5, samples=2))
 
 def _paper(c):
     adam = dict(betas=(.9, .95), weight_decay=.05)
     return replace(c, brain=Autoencoder(16, 1024, 24, 16, 512, 8, 16, 1.), image=Autoencoder(16, 768, 12, 12, 512, 6, 16, 4.), layers=3,
-        diffusion=replace(c.diffusion, n_tokens=77, steps=250, scheduler='plms', noise=0., drop=0.),
+        diffusion=replace(c.diffusion, prior='label', prediction='epsilon', steps=250, scheduler='plms', guidance=1., noise=0., drop=0.), align=replace(c.align, steps=0),
         pretrain=TrainConfig(steps=75_000, bs=250, lr=2.5e-4, warmup=21_000, save_every=1000, **adam), tune=TrainConfig(steps=4500, bs=16, lr=5.3e-5, warmup=150, **adam),
         finetune=TrainConfig(steps=105_000, bs=8, lr=5.3e-5, min_lr=5.3e-5, warmup=0, clip=.5, weight_decay=.01, betas=(.9, .999), save_every=1000))
 
 def _digits(c):
-    few = c.preset == 'tiny'
-    return replace(c, norm='train', val_share=0., repeats=1 if few else 3, singles=1, voxels=256 if few else 1024)
+    if c.preset == 'tiny': return replace(c, norm='train', val_share=0., singles=1, voxels=256)
+    return replace(c, norm='train', val_share=0., repeats=3, singles=1, voxels=1024,               # chosen on a fold inside the 90
+        align=replace(c.align, steps=700), finetune=replace(c.finetune, steps=300, lr=7e-4), diffusion=replace(c.diffusion, train_unet='all', noise=.4, drop=.3))
 
 def make_config(
     preset:str='small', # 'tiny', 'small', 'medium', 'paper'
@@ -165,17 +169,15 @@ def _digits69(c):
     rec = load_digits69(path).zscored('train')
     if c.val_share: rec = split_val(rec, c.val_share, c.seed)
     if c.voxels: rec = _best_voxels(rec, c.voxels)
-    x, pictures, ids = paired(rec, 'train')
-    others, labels = digit_prior_pictures(3000, c.seed)
-    mine = np.searchsorted(['6', '9'], rec.of('train').category)
-    return Material(rec, np.asarray(x), np.concatenate([np.repeat(pictures, 10, 0), others]), np.concatenate([np.repeat(mine, 10), np.searchsorted(['6', '9'], labels.astype(str))]))
+    others, labels = digit_prior_pictures(4000 if c.preset != 'tiny' else 200, c.seed)      # no picture of the study, and no MNIST
+    return Material(rec, np.asarray(rec.of('train').x), others, np.searchsorted(['6', '9'], labels))
 
 # %% ../nbs/81_pipeline.ipynb #recording_material
 def _recording(c):
     rec = Recording.load(c.path)
     if 'norm' not in rec.meta: rec = rec.zscored(c.norm)
     if c.val_share: rec = split_val(rec, c.val_share, c.seed)
-    x, pictures, ids = paired(rec, 'train')
+    x, pictures, _ = paired(rec, 'train')
     rest = [rec.of('rest').x] if (rec.split == 'rest').any() else []
     return Material(rec, np.concatenate([*rest, x]), pictures, np.unique(rec.of('train').category, return_inverse=True)[1])
 
@@ -283,9 +285,10 @@ def image_prior(self:ContrastAttendDiffuse,
     def squeeze(out): return train_codec(m.pictures, vq, c.codec, c.codec_warm, out, **pass_on, device=self.device).model
     codec = self.stage('codec', [vq, c.codec_warm, c.codec, m.pictures], squeeze, VQModel.from_pretrained)
     z = encode(codec, m.pictures[:1]).shape[1:]
-    unet = unet_config(z, size)
-    def imagine(out): return train_prior(codec, m.pictures, m.labels, unet, c.prior, drop=c.diffusion.label_drop, n_tokens=c.diffusion.label_tokens, out=out, **pass_on, device=self.device).model
-    needs = [self.stages.prints['codec'], unet, c.prior, c.diffusion.label_drop, c.diffusion.label_tokens, m.labels]
+    unet, d = unet_config(z, size), c.diffusion
+    labels = m.labels if d.prior == 'label' else None
+    def imagine(out): return train_prior(codec, m.pictures, labels, unet, c.prior, d.label_drop, out, n_tokens=d.label_tokens, prediction=d.prediction, **pass_on, device=self.device).model
+    needs = [self.stages.prints['codec'], unet, c.prior, d.prior, d.prediction, d.label_drop, d.label_tokens, m.labels]
     return codec, self.stage('prior', needs, imagine, Prior.from_pretrained)
 
 # %% ../nbs/81_pipeline.ipynb #fit
@@ -296,14 +299,17 @@ def attach(self:ContrastAttendDiffuse,
     name:str, # of the stage
     seed:int, # of this finetuning
 ) -> BrainToImagePipeline:
-    "Phase 3: finetune conditioner and UNet on pairs."
+    "Phase 3: align the conditioner, then finetune it and the UNet on pairs."
     c, d = self.config, self.config.diffusion
     def diffuse(out):
         unet = copy.deepcopy(prior.unet)
-        conditioner = BrainConditioner.from_encoder(encoder, d.n_tokens, seed, context_dim=unet.config.cross_attention_dim, time_dim=time_dim(unet))
-        done = finetune(conditioner, unet, codec, x, pictures, c.finetune, d.train_unet, d.noise, d.drop, out=out, seed=seed, progress=self.progress, device=self.device).model
-        return BrainToImagePipeline(done.conditioner, done.unet, codec, make_scheduler(d.scheduler))
-    needs = [self.stages.prints.get(s) for s in ('pretrain', 'tune', 'prior')] + [d, c.finetune, seed, x, pictures]
+        told = prior.labels.null(1).context.shape[1] if d.prior == 'picture' else d.n_tokens
+        conditioner = BrainConditioner.from_encoder(encoder, told, seed, context_dim=unet.config.cross_attention_dim, time_dim=time_dim(unet), prediction=d.prediction)
+        rest = dict(noise=d.noise, drop=d.drop, out=out, seed=seed, progress=self.progress, device=self.device)
+        if c.align.steps and d.prior == 'picture': align(conditioner, prior, codec, x, pictures, c.align, **rest)
+        done = finetune(conditioner, unet, codec, x, pictures, c.finetune, d.train_unet, **rest).model
+        return BrainToImagePipeline(done.conditioner, done.unet, codec, make_scheduler(d.scheduler, d.prediction))
+    needs = [self.stages.prints.get(s) for s in ('pretrain', 'tune', 'prior')] + [d, c.align, c.finetune, seed, x, pictures]
     return self.stage(name, needs, diffuse, BrainToImagePipeline.from_pretrained)
 
 @patch
@@ -336,6 +342,7 @@ def predict(self:ContrastAttendDiffuse,
 ) -> np.ndarray: # uint8 (trial, sample, row, col, rgb)
     "Pictures from responses alone."
     d = self.config.diffusion
+    self.pipe.set_progress_bar_config(disable=not self.progress, desc='decode')
     return decode_array(self.pipe, pad_to_patches(x, self.config.brain.patch)[0], samples, seed, d.steps, d.guidance)
 
 # %% ../nbs/81_pipeline.ipynb #pair_scores
@@ -490,7 +497,8 @@ def run(
 ) -> Results|None: # None when stopped before the evaluation
     "Train, decode and judge; finished stages are reused."
     if until not in STAGES: raise DataError('no such stage', STAGES, until, 'until')
-    pick_device(device)
+    from diffusers.utils import logging
+    logging.disable_progress_bar(); pick_device(device)
     out, m = Path(out), load_material(config)
     with atomic_file(out/'config.json') as tmp: tmp.write_text(json.dumps(asdict(config), indent=1), encoding='utf-8')
     method = ContrastAttendDiffuse(config, out, device, progress)
@@ -498,13 +506,13 @@ def run(
     if until in ('pretrain', 'tune'): method.encoder(m, until); return None
     if until == 'prior': method.image_prior(m); return None
     test = test_of(m.rec, config.singles)
-    def decoded(shuffled): return lambda folder: method.decode_test(m, test, seeds, shuffled)
+    def decoded(shuffled): return lambda folder: method.decode_test(m, test, seeds[:1] if shuffled else seeds, shuffled)
     needs = lambda: [method.stages.prints, config.diffusion, seeds, test.x, test.singles]
     for seed in seeds: method.fit(m, seed=seed)
     if until == 'finetune': return None
     ours = method.stages('decode', needs(), decoded(False), _save_arrays, _load_arrays)
     if until == 'decode': return None
-    for seed in seeds: method.fit(m, seed=seed, shuffled=True)
+    method.fit(m, seed=seeds[0], shuffled=True)
     null = method.stages('decode-shuffled', needs(), decoded(True), _save_arrays, _load_arrays)
     base = method.stages('baselines', [method.stages.prints['codec'], m.rec.x, test.x, test.singles, config.seed],
                          lambda folder: decode_baselines(m, test, method.codec, config.seed), _save_arrays, _load_arrays)
@@ -567,9 +575,10 @@ def decode_file(
     return Path(out)/'decoded'
 
 # %% ../nbs/81_pipeline.ipynb #estimate
-REFERENCE = 80.                                   # GFLOP/s of a matrix product on the machine the seconds were measured on: 2 cores, AVX2
-SECONDS = {}                                      # preset -> stage -> seconds per step there
-MEMORY = dict(tiny=1.2, small=2.2, medium=3.5)    # peak GB
+REFERENCE = 150.                                  # GFLOP/s of a matrix product on the machine the seconds were measured on: 2 cores, AVX2
+SECONDS = dict(tiny=dict(fixed=12, pretrain=.02, image_mae=.02, tune=.05, codec_warm=.01, codec=.02, prior=.04, align=.02, finetune=.06),
+               small=dict(fixed=75, pretrain=.087, image_mae=.042, tune=.17, codec_warm=.08, codec=.08, prior=.2, align=.045, finetune=.18))   # per step, measured there
+MEMORY = dict(tiny=1.0, small=1.2)    # peak GB, measured
 
 def matmul_rate(n=1024):
     "GFLOP/s of a matrix product on this machine."
@@ -582,8 +591,8 @@ def estimate(
     config:Config, # of the run
 ) -> str: # one line
     "How long a run will take on this machine, and how much memory."
-    if config.preset not in SECONDS: return 'preset paper: days on a GPU; see the table in the README'
+    if config.preset not in SECONDS: return f'{config.preset}: its time has not been measured; the bars show what is left of each stage'
     cost, f = SECONDS[config.preset], REFERENCE/matmul_rate()
-    steps = dict(pretrain=1, image_mae=1, tune=1, codec_warm=1, codec=1, prior=1, finetune=2*config.repeats)
+    steps = dict(pretrain=1, image_mae=1, tune=1, codec_warm=1, codec=1, prior=1, align=2*config.repeats, finetune=2*config.repeats)
     total = cost['fixed'] + f*sum(cost[k]*getattr(config, k).steps*n for k,n in steps.items())
     return f'{config.preset}: about {total/60:.1f} min here ({torch.get_num_threads()} threads), {MEMORY[config.preset]} GB; stop it at any time, the same command resumes'

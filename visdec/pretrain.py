@@ -32,7 +32,7 @@ def two_masks(
     g:torch.Generator, # source of the draws
 ) -> tuple: # two masks (trial, patch) bool, drawn independently
     "The masks of both views."
-    return hide(2*n, model.config.n_voxels//model.config.patch_size, ratio, g).chunk(2)
+    return hide(2*n, model.n_patches, ratio, g).chunk(2)
 
 # %% ../nbs/25_pretrain.ipynb #pretrain
 def pretrain(
@@ -53,7 +53,8 @@ def pretrain(
         hidden1, hidden2 = two_masks(model, len(index), mask_ratio, g)
         return dict(x=rows(x, index), hidden1=hidden1, hidden2=hidden2)
     def losses(model, batch): return model.losses(**batch)
-    return train(model, make_batch, losses, len(x), config, out, seed, 'pretrain', progress, device)
+    return train(model, make_batch, losses, len(x), config, out, seed, 'pretrain',
+                 progress, device)
 
 # %% ../nbs/25_pretrain.ipynb #hidden_pcc
 def hidden_pcc(

@@ -33,13 +33,13 @@ def hold_out_by(
     train, # `Recording`, its training trials
     folds:int=5, # that must be filled
 ) -> str: # 'category' or 'image_id'
-    "The label that a fold must not split: what `split_val` found, else category where there are many."
+    "The label a fold must not split: what `split_val` found, else category if there are many."
     found = train.meta.get('val', {}).get('by')
     many = len(np.unique(train.category)) >= 2*folds
     return found or ('category' if many else 'image_id')
 
 # %% ../nbs/18_ridge.ipynb #LinearMap
-ALPHAS = tuple(10.**np.arange(1, 6.5, .5))     # for z-scored voxels: from no penalty to nothing left
+ALPHAS = tuple(10.**np.arange(1, 6.5, .5))     # for z-scored voxels: from hardly any to all
 ARRAYS = ('weight', 'intercept', 'alpha', 'r2')
 
 @dataclass
@@ -48,7 +48,7 @@ class LinearMap:
     weight: np.ndarray     # (voxel, feature), float32
     intercept: np.ndarray  # (feature,)
     alpha: np.ndarray      # chosen penalty, (feature,)
-    r2: np.ndarray         # variance explained on held-out training trials, (feature,); 0 if constant
+    r2: np.ndarray         # variance explained on held-out trials, (feature,); 0 if constant
     shape: tuple           # of one feature row, such as (row, col, rgb)
 
 # %% ../nbs/18_ridge.ipynb #predict
@@ -56,8 +56,8 @@ def _responses(x, n_voxel=None):
     "Responses as an array, checked."
     x = np.asarray(x)
     if x.ndim != 2 or n_voxel not in (None, x.shape[-1]):
-        raise DataError('responses do not fit the weights', f'(trial, {n_voxel or "voxel"})', x.shape,
-                        'x', 'use the voxels of the training record')
+        raise DataError('responses do not fit the weights', f'(trial, {n_voxel or "voxel"})',
+                        x.shape, 'x', 'use the voxels of the training record')
     if not np.isfinite(x).all(): raise DataError('a response is not a finite number', where='x')
     return x
 
@@ -71,7 +71,7 @@ def predict(self:LinearMap,
     out = np.empty((len(x), len(self.intercept)), np.float32)
     for i in range(0, out.shape[1], chunk):
         part = slice(i, i + chunk)
-        out[:, part] = x @ self.weight[:, part].astype(np.float64) + self.intercept[part]
+        out[:, part] = x @ self.weight[:, part] + self.intercept[part]
     return out.reshape(len(x), *self.shape)
 
 # %% ../nbs/18_ridge.ipynb #solve
@@ -85,7 +85,7 @@ def _solve(x, y, fold, alphas, chunk):
     fit = make(alphas=np.asarray(alphas), fit_intercept=True, cv=PredefinedSplit(fold),
                solver_params=few, force_cpu=True).fit(x, y)
     weight = fit.get_primal_coef() if make is KernelRidgeCV else fit.coef_
-    grid = np.sort(alphas)                             # himalaya returns exp(log(alpha)): back to the grid
+    grid = np.sort(alphas)                             # himalaya returns exp(log(alpha))
     alpha = grid[np.abs(np.log(np.asarray(fit.best_alphas_)[:, None]/grid)).argmin(1)]
     return np.asarray(weight), np.asarray(fit.intercept_), alpha, np.asarray(fit.cv_scores_)
 
@@ -102,7 +102,8 @@ def ridge_features(
     "Ridge from voxels to features, one penalty per feature, chosen on folds of these trials alone."
     x, y = _responses(x), np.asarray(y)
     if len(y) != len(x) or y.ndim < 2 or not np.isfinite(y).all():
-        raise DataError('features do not fit the responses', f'finite ({len(x)}, ...)', y.shape, 'y')
+        raise DataError('features do not fit the responses', f'finite ({len(x)}, ...)',
+                        y.shape, 'y')
     fold = fold_of(np.arange(len(x)) if groups is None else groups, folds, seed)
     if len(fold) != len(x): raise DataError('one group per trial', len(x), len(fold), 'groups')
     shape, y = y.shape[1:], y.reshape(len(y), -1)
@@ -148,6 +149,7 @@ class RidgeDecoder:
         chunk:int=4096, # pixels solved at a time
     ): self.alphas, self.folds, self.by, self.chunk, self.map = alphas, folds, by, chunk, None
     def fit(self, train, val=None, seed=0):
+        "Learn from the training trials of `train`; `val` stays untouched."
         x, pictures, _ = paired(train, 'train')
         part = train.of('train')
         groups = getattr(part, self.by or hold_out_by(part, self.folds))
@@ -155,6 +157,7 @@ class RidgeDecoder:
         self.map = ridge_features(x, light, groups, self.alphas, self.folds, self.chunk, seed)
         return self
     def predict(self, x, samples=1, seed=0):
+        "Pictures from responses, uint8 (trial, sample, row, col, rgb); samples are equal."
         if self.map is None: raise DataError('this decoder has not learned yet', fix='call fit')
         pictures = np.rint(255*self.map.predict(x).clip(0, 1)).astype(np.uint8)
         return np.repeat(pictures[:, None], samples, 1)

@@ -19,11 +19,12 @@ MAKE = {'ddim': (DDIMScheduler, dict(clip_sample=False, set_alpha_to_one=False, 
 
 def make_scheduler(
     name:str='dpm++', # 'ddim', 'plms' or 'dpm++'
+    prediction:str='v_prediction', # what the denoiser guesses; 'epsilon' for published weights
 ): # a scheduler of diffusers
     "How to walk from noise to latent."
     if name not in MAKE: raise DataError('no such sampler', list(MAKE), name, 'scheduler')
     make, settings = MAKE[name]
-    return make(**BETAS, **settings)
+    return make(**(BETAS | dict(prediction_type=prediction)), **settings)
 
 # %% ../nbs/43_sampler.ipynb #start_noise
 def start_noise(
@@ -53,7 +54,7 @@ def sample(
     steps:int=25, # looks; PLMS and DDIM need a divisor of 1000
     guidance:float=1., # 1: none
     null:Condition=None, # the condition that says nothing; needed for guidance
-    scheduler='dpm++', # name, or a scheduler of diffusers
+    scheduler='dpm++', # name (for a denoiser that guesses velocity), or a scheduler of diffusers
 ) -> torch.Tensor: # latents, like noise
     "Walk from noise to latents."
     if guidance != 1 and null is None: raise DataError('guidance needs a null condition', found=guidance, where='null')

@@ -9,6 +9,7 @@ __all__ = ['Block', 'CrossAttention', 'CrossBlock']
 from functools import partial
 import torch
 from einops import rearrange
+from fastcore.basics import patch
 from timm.models.vision_transformer import Block as TimmBlock
 from torch import nn
 from torch.nn import functional as F
@@ -52,10 +53,15 @@ class CrossAttention(nn.Module):
         heard = rearrange(heard, 'trial head token dim -> trial token (head dim)')
         return self.output['dense'](heard)
 
-    def weights(self, x, support):
-        "Who listens to whom: (trial, head, asking, answering token); rows sum to one."
-        q, k = self.split('query', x), self.split('key', support)
-        return (q @ k.mT/q.shape[-1]**.5).softmax(-1)
+# %% ../nbs/21_transformer.ipynb #weights
+@patch
+def weights(self:CrossAttention,
+    x:torch.Tensor, # tokens that ask (trial, token, dim)
+    support:torch.Tensor, # tokens that answer
+) -> torch.Tensor: # (trial, head, asking token, answering token), rows sum to one
+    "Who listens to whom."
+    q, k = self.split('query', x), self.split('key', support)
+    return (q @ k.mT/q.shape[-1]**.5).softmax(-1)
 
 # %% ../nbs/21_transformer.ipynb #CrossBlock
 class CrossBlock(nn.Module):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIZES', 'Condition', 'PriorLosses', 'unet_config', 'time_dim', 'guess_noise', 'xattn_parameters', 'LabelConditioner',
-           'Prior', 'prior_losses', 'prior_batch', 'train_prior']
+           'PictureConditioner', 'roughen', 'Prior', 'prior_losses', 'prior_batch', 'train_prior']
 
 # %% ../nbs/42_unet.ipynb #imports
 from collections import namedtuple
@@ -14,12 +14,13 @@ import torch
 from diffusers import UNet2DConditionModel, VQModel
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
+from einops import rearrange
 from torch import nn
 from .core import DataError
 from .train import Trained, TrainConfig, train
 from .mae import fresh
 from .autoencoder import encode
-from .noise import draw_noise, noise_loss
+from .noise import PREDICTIONS, draw_noise, noise_loss
 
 # %% ../nbs/42_unet.ipynb #unet_config
 SIZES = dict(tiny=((16, 32), 2, 32), small=((32, 64, 96), 2, 64), medium=((64, 96, 128), 4, 128),
@@ -54,7 +55,7 @@ def guess_noise(
     t:torch.Tensor, # step, (trial,) or one for all
     condition:Condition, # what to paint
 ) -> torch.Tensor: # like z_t
-    "The noise that the network believes to be in `z_t`."
+    "What the network guesses: the noise in `z_t`, or the velocity where it was trained for that."
     context, temb = condition
     n, (tokens, time) = len(z_t), (unet.config.cross_attention_dim, time_dim(unet))
     if context.ndim != 3 or (len(context), context.shape[-1]) != (n, tokens) or temb.shape != (n, time):
@@ -78,8 +79,10 @@ class LabelConditioner(ModelMixin, ConfigMixin):
         context_dim:int, # width of a context token
         time_dim:int, # width of the time embedding
         n_tokens:int=4, # tokens of each label
+        prediction:str='v_prediction', # what its denoiser guesses; a note for samplers
     ):
         super().__init__()
+        if prediction not in PREDICTIONS: raise DataError('no such prediction', PREDICTIONS, prediction)
         self.tokens = nn.Embedding(n_labels + 1, n_tokens*context_dim)
         self.time = nn.Embedding(n_labels + 1, time_dim)
         nn.init.zeros_(self.time.weight)
@@ -92,12 +95,50 @@ class LabelConditioner(ModelMixin, ConfigMixin):
         "The condition that says nothing."
         return self(torch.full((n,), self.config.n_labels, device=self.device))
 
+# %% ../nbs/42_unet.ipynb #PictureConditioner
+class PictureConditioner(ModelMixin, ConfigMixin):
+    "What to paint, from a rough latent: one token for each square of places."
+    @register_to_config
+    def __init__(self,
+        latent:tuple, # (chan, row, col)
+        context_dim:int, # width of a context token
+        time_dim:int, # width of the time embedding
+        prediction:str='v_prediction', # what its denoiser guesses; a note for samplers
+    ):
+        super().__init__()
+        if prediction not in PREDICTIONS: raise DataError('no such prediction', PREDICTIONS, prediction)
+        chan, row, col = latent
+        self.square = 2 - max(row, col) % 2
+        self.tokens = nn.Linear(chan*self.square**2, context_dim)
+        self.place = nn.Parameter(.02*torch.randn(1, row*col//self.square**2, context_dim))
+        self.time = nn.Linear(context_dim, time_dim)
+        for p in self.time.parameters(): nn.init.zeros_(p)
+
+    def forward(self, rough): # (trial, chan, row, col)
+        "Context tokens and time vector of rough latents."
+        context = self.tokens(rearrange(rough, 'trial chan (row i) (col j) -> trial (row col) (chan i j)', i=self.square, j=self.square))
+        return Condition(context + self.place, self.time(context.mean(1)))
+
+    def null(self, n): # trials
+        "The condition that says nothing: a latent of zeros."
+        return self(torch.zeros(n, *self.config.latent, device=self.device))
+
+def roughen(
+    z:torch.Tensor, # latents, (trial, chan, row, col), unit deviation
+    generator:torch.Generator, # of this step
+    drop:float=0., # share of trials that say nothing
+) -> torch.Tensor: # like z
+    "Latents drowned in noise, each to a degree of its own."
+    keep = torch.rand(len(z), 1, 1, 1, generator=generator)
+    rough = keep*z + (1 - keep**2).sqrt()*torch.randn(z.shape, generator=generator)
+    return rough*(torch.rand(len(z), 1, 1, 1, generator=generator) >= drop)
+
 # %% ../nbs/42_unet.ipynb #Prior
 class Prior(nn.Module):
-    "A denoiser that is told a label."
+    "A denoiser that is told a label, or a rough picture."
     def __init__(self,
         unet:UNet2DConditionModel, # the denoiser
-        labels:LabelConditioner, # its condition
+        labels, # its condition: LabelConditioner or PictureConditioner
     ):
         super().__init__()
         self.unet, self.labels = unet, labels
@@ -107,10 +148,11 @@ class Prior(nn.Module):
         return guess_noise(self.unet, z_t, t, self.labels(label))
 
     @classmethod
-    def of(cls, unet:dict, n_labels:int, n_tokens:int=4):
-        "A prior from sizes, its weights random."
-        names = LabelConditioner(n_labels, unet['cross_attention_dim'], time_dim(unet), n_tokens)
-        return cls(UNet2DConditionModel(**unet), names)
+    def of(cls, unet:dict, n_labels:int=None, **settings):
+        "A prior from sizes, its weights random; without labels it is told rough pictures."
+        latent = unet['in_channels'], unet['sample_size'], unet['sample_size']
+        made, first = (PictureConditioner, latent) if n_labels is None else (LabelConditioner, n_labels)
+        return cls(UNet2DConditionModel(**unet), made(first, unet['cross_attention_dim'], time_dim(unet), **settings))
 
     def save_pretrained(self, folder):
         "Write both parts to a folder, in the format of diffusers."
@@ -119,7 +161,8 @@ class Prior(nn.Module):
     @classmethod
     def from_pretrained(cls, folder):
         "Read what `save_pretrained` wrote."
-        parts = dict(unet=UNet2DConditionModel, labels=LabelConditioner)
+        kind = LabelConditioner.load_config(Path(folder)/'labels')['_class_name']
+        parts = dict(unet=UNet2DConditionModel, labels={c.__name__: c for c in (LabelConditioner, PictureConditioner)}[kind])
         return cls(**{k: made.from_pretrained(Path(folder)/k) for k,made in parts.items()}).eval()
 
 # %% ../nbs/42_unet.ipynb #train_prior
@@ -127,28 +170,30 @@ PriorLosses = namedtuple('PriorLosses', 'total')
 
 def prior_losses(
     prior:Prior, # in training
-    batch:dict, # z_t, t, label, eps
+    batch:dict, # z_t, t, label, target
 ) -> PriorLosses: # scalar
-    "How badly the noise is guessed."
-    return PriorLosses(noise_loss(prior(batch['z_t'], batch['t'], batch['label']), batch['eps']))
+    "How badly noise or velocity is guessed."
+    return PriorLosses(noise_loss(prior(batch['z_t'], batch['t'], batch['label']), batch['target']))
 
 def prior_batch(
     index:torch.Tensor, # trials of the batch
     generator:torch.Generator, # of this step
     z:torch.Tensor, # all latents, (trial, chan, row, col)
-    labels:torch.Tensor, # all labels, (trial,)
+    labels:torch.Tensor, # all labels, (trial,); None: rough pictures instead
     null:int, # the null label
     drop:float, # share of labels that is replaced by it
-) -> dict: # z_t, t, label, eps
+    prediction:str, # what the denoiser is asked for
+) -> dict: # z_t, t, label, target
     "Noised latents of a batch, some without their label."
+    if labels is None: return draw_noise(z[index], generator, prediction) | dict(label=roughen(z[index], generator, drop))
     away = torch.rand(len(index), generator=generator) < drop
-    return draw_noise(z[index], generator) | dict(label=labels[index].masked_fill(away, null))
+    return draw_noise(z[index], generator, prediction) | dict(label=labels[index].masked_fill(away, null))
 
 # %% ../nbs/42_unet.ipynb #train
 def train_prior(
     codec:VQModel, # trained
     images, # uint8 (trial, row, col, rgb); never test pictures
-    labels, # (trial,) int from 0
+    labels, # (trial,) int from 0; None: tell rough pictures instead
     unet:dict, # from `unet_config`
     config:TrainConfig, # `ema` keeps averaged weights
     drop:float=.1, # share of labels that is replaced by the null label
@@ -156,12 +201,15 @@ def train_prior(
     seed:int=0, # of the run
     progress:bool=True, # show a bar
     n_tokens:int=4, # context tokens of a label
+    prediction:str='v_prediction', # what the denoiser guesses; 'epsilon' as published
     device=None, # None: a GPU when there is one
 ) -> Trained: # model is a `Prior`
-    "Train a denoiser on pictures and their labels, without a brain."
-    labels, z = torch.as_tensor(labels), encode(codec, images)
-    if len(labels) != len(z) or labels.min() < 0: raise DataError('each picture needs a label from 0 up', len(z), len(labels), 'labels')
-    n_labels = int(labels.max()) + 1
-    prior = fresh(Prior.of, dict(unet=unet, n_labels=n_labels, n_tokens=n_tokens), seed, 'prior')
-    make_batch = partial(prior_batch, z=z, labels=labels, null=n_labels, drop=drop)
+    "Train a denoiser on pictures and their labels, or rough pictures, without a brain."
+    z, n_labels, more = encode(codec, images), None, {}
+    if labels is not None:
+        labels = torch.as_tensor(labels)
+        if len(labels) != len(z) or labels.min() < 0: raise DataError('each picture needs a label from 0 up', len(z), len(labels), 'labels')
+        n_labels, more = int(labels.max()) + 1, dict(n_tokens=n_tokens)
+    prior = fresh(Prior.of, dict(unet=unet, n_labels=n_labels, prediction=prediction, **more), seed, 'prior')
+    make_batch = partial(prior_batch, z=z, labels=labels, null=n_labels, drop=drop, prediction=prediction)
     return train(prior, make_batch, prior_losses, len(z), config, out, seed, 'prior', progress, device)
