@@ -593,6 +593,6 @@ def estimate(
     "How long a run will take on this machine, and how much memory."
     if config.preset not in SECONDS: return f'{config.preset}: its time has not been measured; the bars show what is left of each stage'
     cost, f = SECONDS[config.preset], REFERENCE/matmul_rate()
-    steps = dict(pretrain=1, image_mae=1, tune=1, codec_warm=1, codec=1, prior=1, align=2*config.repeats, finetune=2*config.repeats)
+    steps = dict(pretrain=1, image_mae=1, tune=1, codec_warm=1, codec=1, prior=1, align=config.repeats + 1, finetune=config.repeats + 1)
     total = cost['fixed'] + f*sum(cost[k]*getattr(config, k).steps*n for k,n in steps.items())
     return f'{config.preset}: about {total/60:.1f} min here ({torch.get_num_threads()} threads), {MEMORY[config.preset]} GB; stop it at any time, the same command resumes'
