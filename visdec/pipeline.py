@@ -25,16 +25,16 @@ from .sim import prior_pictures, simulate, simulate_rest, world_of
 from .metrics import correlations, n_way, pcc, ssim
 from .digits import digit_prior_pictures, digits69_path, load_digits69
 from .batches import pad_to_patches, paired, split_val
-from .ridge import RidgeDecoder
+from .ridge import RidgeDecoder, hold_out_by
 from .train import TrainConfig
 from .contrast import DCMAE
 from .pretrain import pretrain
 from .image_mae import ImageAutoencoder, train_image_mae
 from .attend import tune
 from .autoencoder import codec_config, decode, encode, train_codec
-from .unet import Prior, time_dim, train_prior, unet_config
+from .unet import Prior, seen_of, time_dim, train_prior, unet_config
 from .sampler import make_scheduler
-from .decode import BrainConditioner, BrainToImagePipeline, align, decode_array, finetune
+from .decode import BrainConditioner, BrainToImagePipeline, ReadoutConditioner, decode_array, finetune, fit_readout
 from .features import WorldEvaluator, category_index, category_logits, train_evaluator
 from .stats import interval, paired as paired_test, permutation_chance
 from .controls import shuffle_pairs
@@ -57,17 +57,18 @@ class Autoencoder:
 @dataclass(frozen=True)
 class Diffusion:
     "How the picture is made."
-    prior: str = 'picture'       # what conditions the image prior: 'picture' (rough latents), or 'label' as published
+    prior: str = 'picture'       # what conditions the image prior: 'picture' (a look at it, see chapter 42), or 'label' as published
     prediction: str = 'v_prediction'   # what the UNet guesses; 'epsilon' as published
+    bypass: bool = True          # the readout sees the response beside its tokens
     n_tokens: int = 77           # context tokens from the brain where the prior is told labels
     label_tokens: int = 4        # context tokens of a label in the prior
     label_drop: float = .1       # share of labels dropped, for guidance
-    train_unet: str = 'xattn'    # finetuned part of the UNet: 'none', 'xattn', 'all'
-    noise: float = .7            # added to responses while finetuning, in deviations
-    drop: float = .4             # share of voxels dropped while finetuning
+    train_unet: str = 'all'      # finetuned part of the UNet: 'none', 'xattn', 'all'
+    noise: float = 0.            # added to responses while finetuning, in deviations; not where a readout speaks
+    drop: float = 0.             # share of voxels dropped while finetuning; not where a readout speaks
     steps: int = 20              # of sampling
     scheduler: str = 'dpm++'
-    guidance: float = 2.         # chosen on the validation split
+    guidance: float = 2.         # chosen on another simulated world (seed 1)
     samples: int = 5             # pictures per response
 
 # %% ../nbs/81_pipeline.ipynb #Config
@@ -95,29 +96,32 @@ class Config:
     tune: TrainConfig = TrainConfig(steps=80, bs=64, lr=5e-4)
     codec_warm: TrainConfig = TrainConfig(steps=180, bs=64, lr=3e-3, betas=(.9, .99))
     codec: TrainConfig = TrainConfig(steps=220, bs=64, lr=2e-3, betas=(.9, .99))
-    prior: TrainConfig = TrainConfig(steps=420, bs=64, lr=2e-3, betas=(.9, .99), weight_decay=.01, ema=.99)
-    align: TrainConfig = TrainConfig(steps=350, bs=128, lr=3e-3, betas=(.9, .99), ema=.97)
-    finetune: TrainConfig = TrainConfig(steps=50, bs=64, lr=1e-4, warmup=10, betas=(.9, .99), ema=.95)
+    prior: TrainConfig = TrainConfig(steps=560, bs=64, lr=3e-3, betas=(.9, .99), weight_decay=.01, ema=.99)
+    finetune: TrainConfig = TrainConfig(steps=120, bs=64, lr=1e-3, warmup=10, betas=(.9, .99), weight_decay=.01, ema=.98)
 
 # %% ../nbs/81_pipeline.ipynb #presets
 def _tiny(c):
     few = lambda t, steps, bs=16: replace(t, steps=steps, bs=bs, warmup=2, save_every=4)
     small = dict(dim=32, depth=2, heads=2, decoder_dim=32, decoder_depth=1, decoder_heads=2)
     return replace(c, brain=replace(c.brain, **small), image=replace(c.image, **small), layers=1, singles=1, pretrain=few(c.pretrain, 12), image_mae=few(c.image_mae, 12),
-        tune=few(c.tune, 8), codec_warm=few(c.codec_warm, 60, 32), codec=few(c.codec, 60, 32), prior=few(c.prior, 20), align=few(c.align, 12), finetune=few(c.finetune, 12),
+        tune=few(c.tune, 8), codec_warm=few(c.codec_warm, 60, 32), codec=few(c.codec, 60, 32), prior=few(c.prior, 20), finetune=few(c.finetune, 12),
         diffusion=replace(c.diffusion, steps=5, samples=2))
+
+def _medium(c):
+    more = dict(prior=1300, finetune=220, codec_warm=240, codec=300)
+    return replace(c, image=replace(c.image, patch=8), singles=1, **{k: replace(getattr(c, k), steps=n) for k,n in more.items()})
 
 def _paper(c):
     adam = dict(betas=(.9, .95), weight_decay=.05)
     return replace(c, brain=Autoencoder(16, 1024, 24, 16, 512, 8, 16, 1.), image=Autoencoder(16, 768, 12, 12, 512, 6, 16, 4.), layers=3,
-        diffusion=replace(c.diffusion, prior='label', prediction='epsilon', steps=250, scheduler='plms', guidance=1., noise=0., drop=0.), align=replace(c.align, steps=0),
+        diffusion=replace(c.diffusion, prior='label', prediction='epsilon', train_unet='xattn', steps=250, scheduler='plms', guidance=1.),
         pretrain=TrainConfig(steps=75_000, bs=250, lr=2.5e-4, warmup=21_000, save_every=1000, **adam), tune=TrainConfig(steps=4500, bs=16, lr=5.3e-5, warmup=150, **adam),
         finetune=TrainConfig(steps=105_000, bs=8, lr=5.3e-5, min_lr=5.3e-5, warmup=0, clip=.5, weight_decay=.01, betas=(.9, .999), save_every=1000))
 
 def _digits(c):
     if c.preset == 'tiny': return replace(c, norm='train', val_share=0., singles=1, voxels=256)
     return replace(c, norm='train', val_share=0., repeats=3, singles=1, voxels=1024,               # chosen on a fold inside the 90
-        align=replace(c.align, steps=700), finetune=replace(c.finetune, steps=300, lr=7e-4), diffusion=replace(c.diffusion, train_unet='all', noise=.4, drop=.3))
+        prior=replace(c.prior, steps=500), finetune=replace(c.finetune, steps=400), diffusion=replace(c.diffusion, guidance=1.))
 
 def make_config(
     preset:str='small', # 'tiny', 'small', 'medium', 'paper'
@@ -129,7 +133,7 @@ def make_config(
     if data not in DATA: raise DataError('no such data', list(DATA), data, 'data')
     c = Config(preset=preset, data=data)
     if preset == 'tiny': c = _tiny(c)
-    if preset == 'medium': c = replace(c, image=replace(c.image, patch=8))
+    if preset == 'medium': c = _medium(c)
     if preset == 'paper': c = _paper(c)
     if data == 'digits69': c = _digits(c)
     return replace(c, **over)
@@ -295,21 +299,23 @@ def image_prior(self:ContrastAttendDiffuse,
 @patch
 def attach(self:ContrastAttendDiffuse,
     encoder, codec, prior, # of the stages before
-    x, pictures, # pairs
+    x, pictures, groups, # pairs, and which trials a fold must not part
     name:str, # of the stage
     seed:int, # of this finetuning
 ) -> BrainToImagePipeline:
-    "Phase 3: align the conditioner, then finetune it and the UNet on pairs."
+    "Phase 3: fit the readout, then finetune on cross-fitted readings; or finetune all on responses, as published."
     c, d = self.config, self.config.diffusion
     def diffuse(out):
         unet = copy.deepcopy(prior.unet)
-        told = prior.labels.null(1).context.shape[1] if d.prior == 'picture' else d.n_tokens
-        conditioner = BrainConditioner.from_encoder(encoder, told, seed, context_dim=unet.config.cross_attention_dim, time_dim=time_dim(unet), prediction=d.prediction)
-        rest = dict(noise=d.noise, drop=d.drop, out=out, seed=seed, progress=self.progress, device=self.device)
-        if c.align.steps and d.prior == 'picture': align(conditioner, prior, codec, x, pictures, c.align, **rest)
-        done = finetune(conditioner, unet, codec, x, pictures, c.finetune, d.train_unet, **rest).model
+        if d.prior == 'picture':
+            conditioner = ReadoutConditioner.from_prior(encoder, prior.labels, seed, d.bypass)
+            readings = fit_readout(conditioner, x, prior.labels.standardise(seen_of(codec, pictures)), groups, seed=seed)
+        else:
+            conditioner = BrainConditioner.from_encoder(encoder, d.n_tokens, seed, context_dim=unet.config.cross_attention_dim, time_dim=time_dim(unet), prediction=d.prediction)
+            readings = None
+        done = finetune(conditioner, unet, codec, x, pictures, c.finetune, d.train_unet, d.noise, d.drop, readings=readings, out=out, seed=seed, progress=self.progress, device=self.device).model
         return BrainToImagePipeline(done.conditioner, done.unet, codec, make_scheduler(d.scheduler, d.prediction))
-    needs = [self.stages.prints.get(s) for s in ('pretrain', 'tune', 'prior')] + [d, c.align, c.finetune, seed, x, pictures]
+    needs = [self.stages.prints.get(s) for s in ('pretrain', 'tune', 'prior')] + [d, c.finetune, seed, x, pictures, groups]
     return self.stage(name, needs, diffuse, BrainToImagePipeline.from_pretrained)
 
 @patch
@@ -324,9 +330,10 @@ def fit(self:ContrastAttendDiffuse,
     seed = self.config.seed if seed is None else seed
     encoder, (codec, prior) = self.encoder(m), self.image_prior(m)
     x, pictures, _ = self.pairs(m.rec)
+    part = m.rec.of('train'); groups = getattr(part, hold_out_by(part))
     if shuffled: x = shuffle_pairs(x, seed)
     name = 'finetune' + ('-shuffled' if shuffled else '') + (f'-seed{seed}' if seed != self.config.seed else '')
-    self.codec, self.pipe = codec, self.attach(encoder, codec, prior, x, pictures, name, seed)
+    self.codec, self.pipe = codec, self.attach(encoder, codec, prior, x, pictures, groups, name, seed)
     return self
 
 def material_of(rec):
@@ -576,8 +583,8 @@ def decode_file(
 
 # %% ../nbs/81_pipeline.ipynb #estimate
 REFERENCE = 150.                                  # GFLOP/s of a matrix product on the machine the seconds were measured on: 2 cores, AVX2
-SECONDS = dict(tiny=dict(fixed=12, pretrain=.02, image_mae=.02, tune=.05, codec_warm=.01, codec=.02, prior=.04, align=.02, finetune=.06),
-               small=dict(fixed=75, pretrain=.087, image_mae=.042, tune=.17, codec_warm=.08, codec=.08, prior=.2, align=.045, finetune=.18))   # per step, measured there
+SECONDS = dict(tiny=dict(fixed=12, pretrain=.02, image_mae=.02, tune=.05, codec_warm=.01, codec=.02, prior=.04, finetune=.06),
+               small=dict(fixed=75, pretrain=.087, image_mae=.042, tune=.17, codec_warm=.08, codec=.08, prior=.2, finetune=.18))   # per step, measured there
 MEMORY = dict(tiny=1.0, small=1.2)    # peak GB, measured
 
 def matmul_rate(n=1024):
@@ -593,6 +600,6 @@ def estimate(
     "How long a run will take on this machine, and how much memory."
     if config.preset not in SECONDS: return f'{config.preset}: its time has not been measured; the bars show what is left of each stage'
     cost, f = SECONDS[config.preset], REFERENCE/matmul_rate()
-    steps = dict(pretrain=1, image_mae=1, tune=1, codec_warm=1, codec=1, prior=1, align=config.repeats + 1, finetune=config.repeats + 1)
+    steps = dict(pretrain=1, image_mae=1, tune=1, codec_warm=1, codec=1, prior=1, finetune=config.repeats + 1)
     total = cost['fixed'] + f*sum(cost[k]*getattr(config, k).steps*n for k,n in steps.items())
     return f'{config.preset}: about {total/60:.1f} min here ({torch.get_num_threads()} threads), {MEMORY[config.preset]} GB; stop it at any time, the same command resumes'

@@ -58,7 +58,7 @@ def to_tensor(
     "Pictures as networks read them."
     import torch
     from einops import rearrange
-    return rearrange(torch.tensor(np.asarray(pictures)), 'trial row col rgb -> trial rgb row col').float()/127.5 - 1
+    return rearrange(torch.tensor(np.ascontiguousarray(pictures)), 'trial row col rgb -> trial rgb row col').float()/127.5 - 1
 
 def to_uint8(
     pictures, # float tensor (trial, rgb, row, col); values beyond [-1, 1] are clipped
