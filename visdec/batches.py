@@ -41,7 +41,7 @@ def paired(
 ): # x float32 (trial, voxel), pictures uint8 (trial, row, col, rgb), ids (trial,)
     "Responses and the pictures that caused them, in the same order."
     part = rec.of(split)
-    if part.stimuli is None: raise DataError('this step needs the pictures', where=f'split {split!r}', fix='load the record with its images')
+    if part.stimuli is None: raise DataError('this step needs the pictures', where=f'split {split!r}', fix=part.meta.get('pictures', 'load the record with its images'))
     ids, place = np.unique(part.image_id, return_inverse=True)
     pictures = [as_picture(part.stimuli[i]) for i in ids]
     if len(sizes := {p.shape for p in pictures}) > 1: raise DataError('pictures differ in size', found=sorted(sizes)[:3], where='stimuli', fix='resize them to one size')

@@ -38,6 +38,7 @@ from .decode import BrainConditioner, BrainToImagePipeline, ReadoutConditioner, 
 from .features import WorldEvaluator, category_index, category_logits, train_evaluator
 from .stats import interval, paired as paired_test, permutation_chance
 from .controls import shuffle_pairs
+from .prepare import Resized
 
 # %% ../nbs/81_pipeline.ipynb #parts
 @dataclass(frozen=True)
@@ -179,7 +180,9 @@ def _digits69(c):
 # %% ../nbs/81_pipeline.ipynb #recording_material
 def _recording(c):
     rec = Recording.load(c.path)
-    if 'norm' not in rec.meta: rec = rec.zscored(c.norm)
+    if rec.stimuli is None: raise DataError('training needs the pictures', where=c.path, fix=rec.meta.get('pictures', 'prepare the data with their images'))
+    rec.stimuli = Resized(rec.stimuli, 256 if c.preset == 'paper' else world_of(c.preset).size)
+    if rec.meta.get('norm', 'raw') == 'raw': rec = rec.zscored(rec.meta.get('norm_unit', c.norm))
     if c.val_share: rec = split_val(rec, c.val_share, c.seed)
     x, pictures, _ = paired(rec, 'train')
     rest = [rec.of('rest').x] if (rec.split == 'rest').any() else []
