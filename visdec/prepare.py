@@ -130,7 +130,8 @@ def prepare(
         return [prepare_hcp(src, dlabel or None, out, workers, progress=progress)]
     if kind not in LOADERS: raise DataError('no such kind of data', ['hcp', *LOADERS], kind, 'prepare')
     subjects = [subject] if subject else subjects_of(kind, src)
-    folders = [Path(out)/(s if s.startswith('sub') else f'sub-{s}') if kind in SUBJECTS else Path(out) for s in subjects]
+    named = lambda s: s if s.startswith('sub') else f'sub-{s:0>2}'                       # as in BIDS
+    folders = [Path(out)/named(s) if kind in SUBJECTS else Path(out) for s in subjects]
     for s, target in tqdm(list(zip(subjects, folders)), desc=f'prepare {kind}', disable=not progress):
         _prepare_one(kind, src, target, s, size, dict(images=False if images == 'none' else images or None, task=task, split=split, rois=rois))
     return folders

@@ -160,12 +160,14 @@ def take(self:Recording,
     trials=slice(None), # index or bool mask over trials
     voxels=slice(None), # index or bool mask over voxels
 ):
-    "The record of some trials and voxels; regions left empty disappear."
+    "The record of some trials and voxels; regions left empty disappear. Rows of a store stay on disk (`visdec.hcp.Store`)."
     new = copy.copy(self)
-    new.x = self.x[trials][:, voxels]
+    every = isinstance(voxels, slice) and voxels == slice(None)
+    new.x = self.x.only(trials) if every and hasattr(self.x, 'only') else self.x[trials][:, voxels]
     for name in LABELS: setattr(new, name, getattr(self, name)[trials])
     new.roi = {k: v[voxels] for k,v in self.roi.items() if v[voxels].any()}
     new.meta = dict(self.meta)
+    if not every and 'voxel' in new.meta: new.meta['voxel'] = np.asarray(new.meta['voxel'])[voxels].tolist()
     return new
 
 # %% ../nbs/02_recording.ipynb #parts
