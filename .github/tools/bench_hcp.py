@@ -119,7 +119,6 @@ def big_store(folder, rows=136_000, voxels=4192, each=120):
     return out
 
 def one_train(folder, steps, epoch):
-    import torch
     from visdec import pretrain as phase1
     from visdec.batches import order
     from visdec.hcp import Store
