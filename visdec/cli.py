@@ -104,7 +104,7 @@ def prepare(
     "Bring a data set from its published files into the form that training reads."
     import visdec.prepare as P
     folders = P.prepare(kind, src, out, subject, images, task, split, rois, dlabel, size, workers)
-    if kind != 'hcp': print(P.describe_text([P.describe(P.Recording.load(f)) for f in folders]))
+    print(P.describe_text([P.describe(P.open_prepared(f)) for f in folders]))
     print(*(f'written: {f}' for f in folders), sep='\n')
 
 def inspect(
@@ -113,8 +113,8 @@ def inspect(
 ):
     "Say what prepared folders hold: trials, regions, splits, repeats, noise ceiling."
     from visdec.core import atomic_file
-    from visdec.prepare import Recording, describe, describe_text, draw, folders_in
-    recs = [Recording.load(f) for f in folders_in(folder)]
+    from visdec.prepare import describe, describe_text, draw, folders_in, open_prepared
+    recs = [open_prepared(f) for f in folders_in(folder)]
     print(describe_text([describe(r) for r in recs]))
     if figure and (drawn := draw(recs[0])):
         with atomic_file(figure) as tmp: tmp.write_bytes(drawn.to_bytes())

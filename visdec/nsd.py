@@ -33,7 +33,8 @@ def _table(mat, name, shape, top, path):
     "Whole numbers of one field, from 1 to `top`."
     values = np.asarray(mat.get(name))
     whole = values.dtype.kind in 'iuf' and ((values >= 1) & (values <= top) & (values == np.round(values))).all()
-    if values.shape != shape or not whole:
+    fits = values.ndim == 2 and all(n in (None, m) for n, m in zip(shape, values.shape))
+    if not fits or not values.size or not whole:
         raise DataError('a field is wrong', f'{shape}, whole numbers 1 to {top}',
                         f'{values.dtype} {values.shape}', f'{path}, field {name}')
     return values.astype(np.int64)
@@ -42,15 +43,17 @@ def _table(mat, name, shape, top, path):
 def read_design(
     path, # nsd_expdesign.mat
 ) -> tuple: # masterordering (30000,), subjectim (8, 10000), sharedix (1000,): all count from 1
-    "Which picture every trial shows, checked wherever the file says a thing twice."
+    "Which picture every trial shows, checked wherever the file says a thing twice; a shortened study has fewer pictures, and fewer checks."
     from scipy.io import loadmat
     names = 'masterordering', 'subjectim', 'sharedix'
     try: mat = loadmat(path, variable_names=names, appendmat=False)
     except Exception as e:
         raise DataError('the design cannot be read', 'a MATLAB 5 file', f'{type(e).__name__}: {e}',
                         path) from None
-    sizes = ((1, 30000), 10000), ((8, 10000), 73000), ((1, 1000), 73000)
+    own = np.shape(mat.get('subjectim'))[-1:]; part = 0 < sum(own) < 10000       # a shortened study
+    sizes = ((1, None if part else 30000), own[0] if part else 10000), ((8, own[0] if part else 10000), 73000), ((1, None if part else 1000), 73000)
     order, pictures, shared = (_table(mat, name, *size, path) for name, size in zip(names, sizes))
+    if part: return order[0], pictures, shared[0]
     if (count := np.bincount(order[0])).max() > 3:
         raise DataError('a picture is shown too often', 'at most 3 times',
                         f'{count.max()} times, picture {count.argmax()}', f'{path}, field masterordering')
@@ -186,6 +189,7 @@ class Brick:
     "The 73,000 pictures of NSD, read one at a time: `brick[0]` is picture nsd00001."
     def __init__(self,
         path, # nsd_stimuli.hdf5
+        n:int=73000, # pictures there must be; None: any number, for a shortened study
     ):
         import h5py
         self.path = path
@@ -194,7 +198,7 @@ class Brick:
         except Exception as e:
             raise DataError('the pictures cannot be opened', 'imgBrick in nsd_stimuli.hdf5',
                             f'{type(e).__name__}: {e}', path) from None
-        if len(self.shape) != 4 or self.shape[0] != 73000 or self.shape[3] != 3 or dtype != np.uint8:
+        if len(self.shape) != 4 or self.shape[0] != (n or self.shape[0]) or self.shape[3] != 3 or dtype != np.uint8:
             raise DataError('not the brick of pictures', 'uint8 (73000, row, col, 3)',
                             f'{dtype} {self.shape}', f'{path}, imgBrick')
     def __len__(self): return self.shape[0]
@@ -239,6 +243,13 @@ def _fill(files, mask, affine, train):
         if train[own].any(): good &= np.ptp(x[own][train[own]], axis=0) > 0
     return (x if good.all() else x[:, good]), good
 
+# %% ../nbs/15_nsd.ipynb #brick-pictures
+def _pictures(path, pictures):
+    "All pictures of the brick, by name; a shortened study may have a shorter one."
+    brick = Brick(path, 73000 if pictures.shape[1] == 10000 else None)
+    if pictures.max() > len(brick): raise DataError('pictures are missing', f'{pictures.max()} or more', len(brick), path)
+    return Stimuli([picture_name(i + 1) for i in range(len(brick))], brick)
+
 # %% ../nbs/15_nsd.ipynb #load_nsd-subject
 def load_nsd(
     path, # folder that holds nsddata, nsddata_betas and, for pictures, nsddata_stimuli
@@ -253,7 +264,9 @@ def load_nsd(
     data = path/f'nsddata/ppdata/subj{s:02d}'
     files = find_sessions(path/f'nsddata_betas/ppdata/subj{s:02d}/{space}/{betas}', sessions)
     order, pictures, _ = read_design(path/'nsddata/experiments/nsd/nsd_expdesign.mat')
-    own = order[trials_of(files)]; number = pictures[s - 1, own - 1]
+    trials = trials_of(files)
+    if trials[-1] >= len(order): raise DataError('more sessions than the design has', f'{len(order)//TRIALS} sessions', list(files), path)
+    own = order[trials]; number = pictures[s - 1, own - 1]
     labels, like = read_labels(data/space/f'roi/{mask}.nii.gz')
     inside = labels > 0
     if not inside.any():
@@ -266,7 +279,7 @@ def load_nsd(
         x, [picture_name(n) for n in number], np.where(own > 1000, 'train', 'test'), subject=f'sub-{s:02d}', roi=roi,
         session=np.repeat([f'ses-{n:02d}' for n in files], TRIALS),
         run=read_responses(told, list(files), number) if told.is_file() else '',
-        stimuli=Stimuli([picture_name(i + 1) for i in range(73000)], Brick(brick)) if brick.is_file() else None,
+        stimuli=_pictures(brick, pictures) if brick.is_file() else None,
         source=f'NSD, {betas}, {space}', units='percent signal change', space=f'subj{s:02d}, {space}', norm='raw',
         norm_unit='session', mask=mask, dropped_voxels=np.flatnonzero(~good).tolist(),
         voxel=np.flatnonzero(inside)[good].tolist(), grid=list(inside.shape), affine=like.affine.tolist())

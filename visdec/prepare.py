@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LOADERS', 'SUBJECTS', 'Resized', 'split_words', 'region_files', 'subjects_of', 'prepare', 'describe', 'ceilings',
-           'describe_text', 'folders_in', 'draw']
+           'describe_text', 'folders_in', 'open_prepared', 'draw']
 
 # %% ../nbs/80_prepare.ipynb #imports
 import re
@@ -130,7 +130,7 @@ def prepare(
         return [prepare_hcp(src, dlabel or None, out, workers, progress=progress)]
     if kind not in LOADERS: raise DataError('no such kind of data', ['hcp', *LOADERS], kind, 'prepare')
     subjects = [subject] if subject else subjects_of(kind, src)
-    named = lambda s: s if s.startswith('sub') else f'sub-{s:0>2}'                       # as in BIDS
+    named = lambda s: s if s.startswith('sub-') else f'sub-{s.removeprefix("subj"):0>2}'  # as in BIDS
     folders = [Path(out)/named(s) if kind in SUBJECTS else Path(out) for s in subjects]
     for s, target in tqdm(list(zip(subjects, folders)), desc=f'prepare {kind}', disable=not progress):
         _prepare_one(kind, src, target, s, size, dict(images=False if images == 'none' else images or None, task=task, split=split, rois=rois))
@@ -170,11 +170,19 @@ def describe_text(
 def folders_in(
     path, # a prepared folder, or one that holds several
 ) -> list: # prepared folders
-    "Prepared recordings at or below a folder."
+    "Prepared recordings, or a store of resting runs, at or below a folder."
     path = Path(path)
-    found = [path] if (path/'meta.json').exists() else sorted(p.parent for p in path.glob('*/meta.json'))
+    found = [path] if any((path/f).exists() for f in ('meta.json', 'store.json')) else sorted(p.parent for p in path.glob('*/meta.json'))
     if not found: raise DataError('nothing prepared is here', 'a folder with meta.json', where=path, fix='visdec prepare')
     return found
+
+def open_prepared(
+    folder, # from `folders_in`
+) -> Recording: # its checksums are compared
+    "What one prepared folder holds; rows of a large store stay on disk."
+    if not (Path(folder)/'store.json').exists(): return Recording.load(folder)
+    from visdec.hcp import load_hcp
+    return load_hcp(folder)
 
 def draw(
     rec:Recording, # any

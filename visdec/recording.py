@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SPLITS', 'LABELS', 'Stimuli', 'as_picture', 'to_tensor', 'to_uint8', 'Recording', 'check_labels', 'check_roi',
-           'check_pictures', 'check_numbers', 'check_recording', 'zscore', 'Decoder']
+           'check_pictures', 'check_numbers', 'check_recording', 'zscore', 'sealed', 'Decoder']
 
 # %% ../nbs/02_recording.ipynb #imports
-import copy, csv, json
+import copy, csv, hashlib, json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -251,6 +251,14 @@ def averaged(self:Recording):
     new.meta['repeats_averaged'] = {s: [int(count[order][new.split == s].min()), int(count[order][new.split == s].max())] for s in sorted(set(new.split))}
     return new
 
+# %% ../nbs/02_recording.ipynb #sealed
+def sealed(
+    about:dict, # what JSON can hold, and arrays
+) -> str: # JSON that ends with the checksum of the rest
+    "Text that shows whether one of its own bytes has changed."
+    body = json.dumps(about, indent=1, default=lambda o: np.asarray(o).tolist())
+    return json.dumps({**json.loads(body), 'seal': hashlib.sha256(body.encode()).hexdigest()}, indent=1)
+
 # %% ../nbs/02_recording.ipynb #save
 @patch
 def save(self:Recording,
@@ -268,7 +276,7 @@ def save(self:Recording,
             for i,k in enumerate(ids): Image.fromarray(self.stimuli[k]).save(tmp/f'stimuli/{i:06d}.png', compress_level=1)
             (tmp/'stimuli'/'ids.json').write_text(json.dumps(ids), encoding='utf-8')
         sums = {str(p.relative_to(tmp)): sha256_file(p) for p in sorted(tmp.rglob('*')) if p.is_file()}
-        (tmp/'meta.json').write_text(json.dumps({'meta': self.meta, 'shape': self.x.shape, 'sha256': sums}, indent=1, default=lambda o: np.asarray(o).tolist()), encoding='utf-8')
+        (tmp/'meta.json').write_text(sealed({'meta': self.meta, 'shape': self.x.shape, 'sha256': sums}), encoding='utf-8')
     return Path(folder)
 
 # %% ../nbs/02_recording.ipynb #load
@@ -276,6 +284,12 @@ def _read(path, read):
     try: return read(path)
     except FileNotFoundError: raise DataError('a file of the record is missing', where=path, fix='point to a folder made by Recording.save') from None
     except Exception as e: raise DataError('a file of the record cannot be read', found=f'{type(e).__name__}: {e}', where=path, fix='prepare it again') from None
+
+def _unseal(path):
+    "The content of a sealed file; refuses one with a changed byte."
+    text = path.read_text(encoding='utf-8'); about = json.loads(text); about.pop('seal')
+    if sealed(about) != text: raise ValueError('the seal is broken: a byte has changed')
+    return about
 
 def _check_sums(folder, sums):
     "Compare every file with the checksum noted when it was written."
@@ -291,7 +305,7 @@ def load(cls:Recording,
 ):
     "Read a record; refuses files that changed since they were written."
     folder = Path(folder)
-    about = _read(folder/'meta.json', lambda p: json.loads(p.read_text(encoding='utf-8')))
+    about = _read(folder/'meta.json', _unseal)
     if verify: _check_sums(folder, about['sha256'])
     x = _read(folder/'x.npy', lambda p: np.load(p, mmap_mode='r' if mmap else None, allow_pickle=False))
     rows = _read(folder/'trials.csv', lambda p: list(csv.reader(p.open(newline='', encoding='utf-8'))))
