@@ -39,14 +39,31 @@ def demo(
     "Run all phases, decode the test pictures, and write a report."
     _finish(_run('evaluate', preset, data, path, out, seed, device))
 
+# %% ../nbs/99_cli.ipynb #pretrain_store
+def _pretrain_store(preset, path, out, seed, device):
+    "Phase 1 from a store of resting runs, read from disk; returns the folder of the encoder."
+    from pathlib import Path
+    from visdec.core import DataError, atomic_folder, pick_device
+    from visdec.hcp import Store
+    from visdec.pipeline import brain_sizes, make_config
+    from visdec.pretrain import pretrain as learn
+    pick_device(device or None); config, done = make_config(preset, seed=seed), Path(out)/'pretrain-hcp'
+    if not path: raise DataError('which store?', 'a folder made by `visdec prepare hcp`', 'none', '--path')
+    store = Store(path, patch=config.brain.patch); print(store, flush=True)
+    model = learn(store, brain_sizes(config.brain), config.pretrain, config.brain.hide, out, seed, device=device or None).model
+    with atomic_folder(done) as tmp: model.save_pretrained(tmp)
+    print(f'encoder: {done}')
+
 # %% ../nbs/99_cli.ipynb #stages
 def _stage(name, doc):
     "A verb that runs up to a stage."
-    def verb(preset='small', data='sim', path='', out='visdec-run', seed=0, device=''): _run(name, preset, data, path, out, seed, device)
+    def verb(preset='small', data='sim', path='', out='visdec-run', seed=0, device=''):
+        if name == 'pretrain' and data == 'hcp': return _pretrain_store(preset, path, out, seed, device)
+        _run(name, preset, data, path, out, seed, device)
     verb.__name__, verb.__doc__ = name, doc
     return verb
 
-pretrain = _stage('pretrain', 'Phase 1: learn fMRI representations without labels.')
+pretrain = _stage('pretrain', 'Phase 1: learn fMRI representations without labels; --data hcp reads a store made by prepare.')
 tune = _stage('tune', 'Phases 1 and 2: tune the encoder with pictures.')
 prior = _stage('prior', 'Train codec and image prior, without a brain.')
 finetune = _stage('finetune', 'All training up to phase 3.')
