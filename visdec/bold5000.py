@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from .core import DataError
-from .god import Squares, need, picture_files
-from .recording import Recording, Stimuli
+from .god import need, picture_files
+from .recording import Recording, Squares, Stimuli
 
 # %% ../nbs/13_bold5000.ipynb #roi_files
 REGIONS = 'EarlyVis', 'LOC', 'OPA', 'PPA', 'RSC'

@@ -5,18 +5,17 @@
 # %% auto #0
 __all__ = ['NAME', 'ROIS', 'KIND', 'SESSION', 'TRIPLET', 'IMAGERY', 'TABLES', 'ABSENT', 'FORM', 'SUFFIXES', 'need', 'name_of',
            'number_of', 'BData', 'read_bdata', 'one_back', 'check_design', 'god_files', 'read_table', 'find_tables',
-           'class_index', 'picture_files', 'Squares', 'load_god', 'god_to_npz']
+           'class_index', 'picture_files', 'load_god', 'god_to_npz']
 
 # %% ../nbs/12_god.ipynb #imports
 import csv, json, re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from .core import DataError, atomic_file
-from .recording import Recording, Stimuli
+from .recording import Recording, Squares, Stimuli
 
 # %% ../nbs/12_god.ipynb #need
 def need(
@@ -412,24 +411,6 @@ def _picture_arrays(path, names):
         need(len(pictures) == len(names[s]), f'{len(names[s])} pictures, as in the table', len(pictures), f'{path}, {s}_images')
         ids, arrays = ids + list(names[s]), arrays + list(pictures)
     return Stimuli(ids, arrays)
-
-# %% ../nbs/12_god.ipynb #Squares
-class Squares(Mapping):
-    "Pictures cut to their middle square and resized, when asked for."
-    def __init__(self,
-        stimuli, # id -> uint8 (row, col, rgb)
-        size:int, # rows and columns
-    ): self.stimuli, self.size = stimuli, size
-    def __len__(self): return len(self.stimuli)
-    def __iter__(self): return iter(self.stimuli)
-    def __getitem__(self, id):
-        from PIL import Image
-        picture = self.stimuli[id]
-        rows, cols = picture.shape[:2]
-        side = min(rows, cols)
-        top, left = (rows - side)//2, (cols - side)//2
-        middle = Image.fromarray(picture[top:top + side, left:left + side])
-        return np.asarray(middle.resize((self.size, self.size), Image.Resampling.BICUBIC))
 
 # %% ../nbs/12_god.ipynb #load_god
 def load_god(

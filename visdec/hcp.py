@@ -7,9 +7,8 @@ __all__ = ['KIND', 'ROIS', 'SIDE', 'NAME', 'NORMS', 'HCP_NAME', 'BIDS_NAME', 'SE
            'find_hcp', 'prepare_hcp', 'Store', 'load_hcp']
 
 # %% ../nbs/11_hcp.ipynb #imports
-import copy, json, os, re, shutil, threading, time, warnings
+import copy, os, re, shutil, threading, time, warnings
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from fastcore.basics import patch
 
 from .bold import window_average
 from .core import DataError, atomic_file, atomic_folder, fingerprint, sha256_file
-from .recording import Recording
+from .recording import Recording, sealed, unseal
 
 # %% ../nbs/11_hcp.ipynb #open
 KIND = dict(dtseries='SeriesAxis', dlabel='LabelAxis')
@@ -225,21 +224,11 @@ def _read_run(path, rois, atlas=None):
             {k: len(c) for k, c in columns.items()}, fingerprint(brain.name[every], brain.vertex[every]))
 
 # %% ../nbs/11_hcp.ipynb #seal
-def _seal(about):
-    "A dict as text that carries its own checksum."
-    text = json.dumps(about, sort_keys=True)
-    return json.dumps({**about, 'seal': sha256(text.encode()).hexdigest()}, sort_keys=True) + '\n'
-
 def _unseal(path):
     "Read a sealed file; refuses one that differs in any byte."
-    try:
-        text = Path(path).read_text(encoding='utf-8')
-        about = json.loads(text); about.pop('seal')
-        whole = _seal(about) == text
+    try: return unseal(path)
     except FileNotFoundError: raise DataError('a file of the store is missing', where=path, fix='run prepare_hcp again: it resumes') from None
-    except Exception: whole = False
-    if not whole: raise DataError('a file of the store has changed', 'its own checksum', where=path, fix='run prepare_hcp again')
-    return about
+    except Exception: raise DataError('a file of the store has changed', 'its own checksum', where=path, fix='run prepare_hcp again') from None
 
 # %% ../nbs/11_hcp.ipynb #subject
 def _prepare_subject(subject, runs, atlas, settings, out):
@@ -256,7 +245,7 @@ def _prepare_subject(subject, runs, atlas, settings, out):
                               frames=len(x), windows=len(rows), constant=constant.tolist()))
         with atomic_folder(Path(out)/subject) as tmp:
             np.save(tmp/'x.npy', np.concatenate(parts))
-            (tmp/'meta.json').write_text(_seal(dict(settings=settings, runs=about, counts=kept[0], places=kept[1], sha256=sha256_file(tmp/'x.npy'))))
+            (tmp/'meta.json').write_text(sealed(dict(settings=settings, runs=about, counts=kept[0], places=kept[1], sha256=sha256_file(tmp/'x.npy'))))
         return ''
     except (DataError, OSError) as e: return f'{subject}: {e}'
 
@@ -338,7 +327,7 @@ def _write_index(out, settings):
         for field, want in (('settings', settings), ('counts', one['counts']), ('places', one['places'])):
             if about[field] != want: raise DataError('subjects do not fit into one store', want, about[field], f'{out/name}, {field}', f'compare it with {first}, or leave it out')
     with atomic_file(out/'store.json') as tmp:
-        tmp.write_text(_seal(dict(settings=settings, counts=one['counts'], places=one['places'], subjects={s: sha256_file(out/s/'meta.json') for s in subjects})))
+        tmp.write_text(sealed(dict(settings=settings, counts=one['counts'], places=one['places'], subjects={s: sha256_file(out/s/'meta.json') for s in subjects})))
 
 # %% ../nbs/11_hcp.ipynb #Store
 class Store:
@@ -374,10 +363,9 @@ def _meta(self:Store, subject, sha, verify):
     "What is noted about a subject; refuses files that changed or have another length."
     folder = self.folder/subject
     try:
-        same = sha256_file(folder/'meta.json') == sha and (not verify or sha256_file(folder/'x.npy') == _unseal(folder/'meta.json')['sha256'])
-        size = os.path.getsize(folder/'x.npy')
+        same, size, about = sha256_file(folder/'meta.json') == sha, os.path.getsize(folder/'x.npy'), _unseal(folder/'meta.json')
+        if verify: same = same and sha256_file(folder/'x.npy') == about['sha256']
     except OSError as e: raise DataError('a file of the store is missing', where=e.filename or folder, fix='run prepare_hcp again') from None
-    about = _unseal(folder/'meta.json')
     wanted = 128 + 4*sum(r['windows'] for r in about['runs'])*sum(about['counts'].values())
     if not same or size != wanted:
         raise DataError('a file of the store has changed', f'{wanted} bytes, with their checksums', f'{size} bytes', folder, 'run prepare_hcp again: it repairs')

@@ -20,7 +20,7 @@ from diffusers import VQModel
 from fastcore.basics import patch
 
 from .core import DataError, atomic_file, atomic_folder, fingerprint, pick_device
-from .recording import Recording, as_picture, zscore
+from .recording import Recording, Squares, as_picture, zscore
 from .sim import prior_pictures, simulate, simulate_rest, world_of
 from .metrics import correlations, n_way, pcc, ssim
 from .digits import digit_prior_pictures, digits69_path, load_digits69
@@ -38,7 +38,6 @@ from .decode import BrainConditioner, BrainToImagePipeline, ReadoutConditioner, 
 from .features import WorldEvaluator, category_index, category_logits, train_evaluator
 from .stats import interval, paired as paired_test, permutation_chance
 from .controls import shuffle_pairs
-from .prepare import Resized
 
 # %% ../nbs/81_pipeline.ipynb #parts
 @dataclass(frozen=True)
@@ -181,7 +180,7 @@ def _digits69(c):
 def _recording(c):
     rec = Recording.load(c.path)
     if rec.stimuli is None: raise DataError('training needs the pictures', where=c.path, fix=rec.meta.get('pictures', 'prepare the data with their images'))
-    rec.stimuli = Resized(rec.stimuli, 256 if c.preset == 'paper' else world_of(c.preset).size)
+    rec.stimuli = Squares(rec.stimuli, 256 if c.preset == 'paper' else world_of(c.preset).size, mean=True)
     if rec.meta.get('norm', 'raw') == 'raw': rec = rec.zscored(rec.meta.get('norm_unit', c.norm))
     if c.val_share: rec = split_val(rec, c.val_share, c.seed)
     x, pictures, _ = paired(rec, 'train')
@@ -312,7 +311,7 @@ def attach(self:ContrastAttendDiffuse,
         unet = copy.deepcopy(prior.unet)
         if d.prior == 'picture':
             conditioner = ReadoutConditioner.from_prior(encoder, prior.labels, seed, d.bypass)
-            readings = fit_readout(conditioner, x, prior.labels.standardise(seen_of(codec, pictures)), groups, seed=seed)
+            readings = fit_readout(conditioner, x, prior.labels.standardise(seen_of(encode(codec, pictures), pictures)), groups, seed=seed)
         else:
             conditioner = BrainConditioner.from_encoder(encoder, d.n_tokens, seed, context_dim=unet.config.cross_attention_dim, time_dim=time_dim(unet), prediction=d.prediction)
             readings = None

@@ -160,11 +160,10 @@ class PictureConditioner(ModelMixin, ConfigMixin):
 
 # %% ../nbs/42_unet.ipynb #seen_of
 def seen_of(
-    codec:VQModel, # trained
+    z:torch.Tensor, # latents of the pictures, (trial, chan, row, col)
     images, # uint8 (trial, row, col, rgb)
 ) -> torch.Tensor: # (trial, chan, row, col) with the rows of a latent
     "A look at pictures, joined by their latents."
-    z = encode(codec, images)
     return torch.cat([look(images, z.shape[-1]), z], 1)
 
 @patch
@@ -266,6 +265,6 @@ def train_prior(
         if len(labels) != len(z) or labels.min() < 0: raise DataError('each picture needs a label from 0 up', len(z), len(labels), 'labels')
         n_labels, more = int(labels.max()) + 1, dict(n_tokens=n_tokens)
     prior = fresh(Prior.of, dict(unet=unet, n_labels=n_labels, prediction=prediction, **more), seed, 'prior')
-    if labels is None: labels = prior.labels.standardise(seen_of(codec, images), learn=True)
+    if labels is None: labels = prior.labels.standardise(seen_of(z, images), learn=True)
     make_batch = partial(prior_batch, z=z, labels=labels, null=n_labels, drop=drop, prediction=prediction)
     return train(prior, make_batch, prior_losses, len(z), config, out, seed, 'prior', progress, device)

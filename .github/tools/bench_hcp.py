@@ -105,7 +105,7 @@ def prepare(folder, subjects):
 def big_store(folder, rows=136_000, voxels=4192, each=120):
     "A store of that size, written straight, as prepare_hcp would."
     from visdec.core import sha256_file
-    from visdec.hcp import _seal
+    from visdec.recording import sealed
     out, counts, shas = folder/'big_store', dict(V1=1620, V2=1224, V3=686, V4=voxels - 3530), {}
     if (out/'store.json').exists(): return out
     settings, g = dict(format=1, rois=list(counts), seconds=7.2, norm='run', atlas='made up'), np.random.default_rng(0)
@@ -113,16 +113,16 @@ def big_store(folder, rows=136_000, voxels=4192, each=120):
         n, d = min(each, rows - start), out/f'sub-{100000+k}'; d.mkdir(parents=True, exist_ok=True)
         np.save(d/'x.npy', g.standard_normal((n, voxels), dtype=np.float32))
         run = dict(session='REST1', run='REST1_LR', file='made up', bytes=0, TR=.72, frames=10*n, windows=n, constant=[])
-        (d/'meta.json').write_text(_seal(dict(settings=settings, runs=[run], counts=counts, places='made up', sha256=sha256_file(d/'x.npy'))))
+        (d/'meta.json').write_text(sealed(dict(settings=settings, runs=[run], counts=counts, places='made up', sha256=sha256_file(d/'x.npy'))))
         shas[d.name] = sha256_file(d/'meta.json')
-    (out/'store.json').write_text(_seal(dict(settings=settings, counts=counts, places='made up', subjects=shas)))
+    (out/'store.json').write_text(sealed(dict(settings=settings, counts=counts, places='made up', subjects=shas)))
     return out
 
 def one_train(folder, steps, epoch):
     from visdec import pretrain as phase1
     from visdec.batches import order
     from visdec.hcp import Store
-    from visdec.pipeline import Config
+    from visdec.pipeline import Config, brain_sizes
     from visdec.train import TrainConfig
     start = time.perf_counter(); store = Store(folder/'big_store', patch=32); opened = time.perf_counter() - start
     start = time.perf_counter(); n = len(store)//BS
@@ -132,8 +132,7 @@ def one_train(folder, steps, epoch):
     real = phase1.rows
     def timed(x, index): t = time.perf_counter(); r = real(x, index); waited.append(time.perf_counter() - t); return r
     phase1.rows, start, steps = timed, time.perf_counter(), n if epoch else steps
-    b = Config().brain                                     # of the preset small
-    model = dict(patch_size=b.patch, dim=b.dim, depth=b.depth, heads=b.heads, decoder_dim=b.decoder_dim, decoder_depth=b.decoder_depth, decoder_heads=b.decoder_heads, mlp_ratio=b.mlp_ratio)
+    model = brain_sizes(Config().brain)                    # of the preset small
     phase1.pretrain(store, model, TrainConfig(steps=steps, bs=BS, warmup=5), out=None, progress=False, device='cpu')
     took = time.perf_counter() - start
     print(json.dumps(dict(opened=opened, per_read=per_read, steps=steps, step=took/steps, waiting=sum(waited)/took, peak_read=peak_read, peak=memory('VmHWM'), shape=store.shape)))
