@@ -86,6 +86,8 @@ def hidden_mse(
 class TokenAutoencoder(ModelMixin, ConfigMixin):
     "Encodes visible tokens, guesses all; subclasses add tokenizer, `patches`, `unpatch`, `check`."
     config_name = 'config.json'
+    _supports_gradient_checkpointing = True
+    gradient_checkpointing = False
     def __init__(self,
         patch_embed:nn.Module, # tokenizer: signal -> (trial, patch, dim)
         places, # function: width -> position table (patch, width)
@@ -112,6 +114,13 @@ class TokenAutoencoder(ModelMixin, ConfigMixin):
         "Patches of one trial."
         return self.pos_embed.shape[1] - 1
 
+    def through(self, blocks, tokens):
+        "Tokens through blocks; under checkpointing only the input of each block is kept."
+        for block in blocks:
+            again = self.gradient_checkpointing and torch.is_grad_enabled()
+            tokens = self._gradient_checkpointing_func(block, tokens) if again else block(tokens)
+        return tokens
+
 # %% ../nbs/23_mae.ipynb #encode
 @patch
 def features(self:TokenAutoencoder,
@@ -126,8 +135,7 @@ def features(self:TokenAutoencoder,
         tokens = tokens[~hidden].unflatten(0, (len(x), -1))
     cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(x), -1, -1)
     tokens = torch.cat([cls, tokens], 1)
-    for block in self.blocks: tokens = block(tokens)
-    return tokens
+    return self.through(self.blocks, tokens)
 
 @patch
 def encode(self:TokenAutoencoder,
@@ -150,7 +158,7 @@ def decode(self:TokenAutoencoder,
         blank = self.mask_token.to(seen.dtype).expand(*hidden.shape, -1)
         seen = blank.masked_scatter(~hidden[..., None], seen)
     tokens = torch.cat([cls, seen], 1) + self.decoder_pos_embed
-    for block in self.decoder_blocks: tokens = block(tokens)
+    tokens = self.through(self.decoder_blocks, tokens)
     return self.decoder_pred(self.decoder_norm(tokens))[:, 1:]
 
 # %% ../nbs/23_mae.ipynb #restore
@@ -189,10 +197,14 @@ class MaskedAutoencoder(TokenAutoencoder):
         decoder_dim:int=512, decoder_depth:int=8, decoder_heads:int=16, # decoder
         mlp_ratio:float=1., # hidden width of the blocks' small networks
         eps:float=1e-5, # LayerNorm's guard
+        n_padded:int=0, # zeros behind the last measured voxel, part of n_voxels
+        dropped:list=None, # voxels of the source that were left out, by place
     ):
         if n_voxels % patch_size:
             raise DataError('voxels do not split into patches', f'a multiple of {patch_size}',
                             n_voxels, 'n_voxels', 'pad with visdec.batches.pad_to_patches')
+        if not 0 <= n_padded < patch_size:
+            raise DataError('padding fills less than one patch', f'0 to {patch_size - 1}', n_padded, 'n_padded')
         places = partial(sincos, n_voxels//patch_size)
         super().__init__(VoxelEmbed(patch_size, dim), places, patch_size, dim, depth, heads,
                          decoder_dim, decoder_depth, decoder_heads, mlp_ratio, mlp_ratio, eps)
@@ -209,4 +221,15 @@ class MaskedAutoencoder(TokenAutoencoder):
         "Refuse responses with another number of voxels."
         wanted = f'(trial, {self.config.n_voxels})'
         if x.ndim != 2 or x.shape[1] != self.config.n_voxels:
-            raise DataError('the responses do not fit the model', wanted, tuple(x.shape), 'x')
+            raise DataError('the responses do not fit the model', wanted, tuple(x.shape), 'x',
+                            f'the last {self.config.n_padded} are padding: see `pad`')
+        if torch.is_tensor(x) and not x.isfinite().all():
+            raise DataError('responses must be numbers', 'finite values',
+                            f'NaN or infinity in trials {(~x.isfinite()).any(1).nonzero()[:9, 0].tolist()}', 'x')
+
+    def pad(self, x):
+        "Measured responses with the zeros this model was trained with; filled ones stay."
+        c = self.config
+        if x.ndim != 2 or x.shape[1] not in (c.n_voxels, c.n_voxels - c.n_padded):
+            raise DataError('the responses do not fit the model', f'(trial, {c.n_voxels - c.n_padded})', tuple(x.shape), 'x')
+        return F.pad(x, (0, c.n_voxels - x.shape[1]))

@@ -30,12 +30,14 @@ class TrainConfig:
     betas: tuple = (.9, .95)         # AdamW's averages
     weight_decay: float = .05        # on matrices, never on biases and norms
     clip: float = .8                 # largest norm of all gradients together; 0 is off
+    checkpointing: bool = False      # keep block inputs only and compute the rest again: less memory, a third more time
     accumulate: int = 1              # parts into which a batch is cut to save memory
     negatives: str = 'batch'         # of a contrastive loss: 'batch', or 'micro' to allow accumulation with fewer negatives
     ema: float = 0.                  # decay of the average over steps that is kept as the result; 0 is off
     mixed_precision: str = 'auto'    # 'no', 'bf16', 'fp16'; 'auto' is bf16 on GPUs that have it
     save_every: int = 100            # steps between checkpoints
     log_every: int = 10              # steps between lines of the log
+    validate_every: int = 0          # steps between validations; 0 validates at the end only
     log_with: str = ''               # a tracker of Accelerate, such as 'tensorboard'
 
 # %% ../nbs/22_train.ipynb #lr_at
@@ -94,6 +96,10 @@ def rows_of(batch, part, parts):
     cut = slice(part*n//parts, (part + 1)*n//parts)
     return {k: v[cut] for k,v in batch.items()}
 
+def _shares(bs, processes):
+    "Refuse a batch that the processes cannot share equally: their means would not be its mean."
+    if bs % processes: raise DataError('the batch does not split among the processes', f'a multiple of {processes}', bs, 'bs', f'use {bs - bs % processes or processes}')
+
 # %% ../nbs/22_train.ipynb #start
 def _start(model, losses, config, device, out):
     "Accelerator, prepared step and optimiser, averaged weights."
@@ -106,6 +112,7 @@ def _start(model, losses, config, device, out):
     precision = config.mixed_precision
     if precision == 'auto': precision = 'bf16' if not cpu and torch.cuda.is_bf16_supported() else 'no'
     acc = Accelerator(cpu=cpu, mixed_precision=precision, log_with=config.log_with or None, project_dir=out)
+    if config.checkpointing: model.enable_gradient_checkpointing()
     groups = param_groups(model, config.weight_decay)
     if not any(g['params'] for g in groups): raise DataError('nothing to train', expected='parameters with requires_grad', where='model')
     opt = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
@@ -129,6 +136,14 @@ def _one_step(acc, step, opt, ema, batch, config, lr, seed):
     opt.step(); opt.zero_grad(set_to_none=True)
     if ema: ema.step([p for g in opt.param_groups for p in g['params']])
     return parts
+
+# %% ../nbs/22_train.ipynb #validated
+def _validated(acc, model, validate):
+    "Numbers on held-out trials; training goes on as if nobody had looked."
+    if not acc.is_main_process: return {}
+    with torch.random.fork_rng(), torch.no_grad(): numbers = validate(model.eval())
+    model.train()
+    return {f'val_{k}': float(v) for k,v in numbers.items()}
 
 # %% ../nbs/22_train.ipynb #save
 def _save(acc, path, identity, done, model, opt, ema, log):
@@ -156,11 +171,13 @@ def train(
     stage:str='train', # its name; two stages of one run draw differently
     progress:bool=True, # show a bar with loss and time left
     device=None, # None: a GPU when there is one
+    validate=None, # model -> dict of numbers, on held-out trials; logged with the prefix 'val_'
 ) -> Trained: # model with averaged weights when `ema` > 0, in eval mode; log
     "Train a stage; killed and called again, it ends with the same weights, bit for bit on one machine."
     from tqdm.auto import tqdm
     path, identity = Path(out)/f'{stage}.pt' if out else None, _identity(config, seed, stage, n, model)
     acc, step, opt, ema = _start(model.train(), losses, config, device, out)
+    _shares(min(config.bs, n), acc.num_processes)
     if config.log_with: acc.init_trackers(stage, config=json.loads(json.dumps(asdict(config))))
     saved = read_checkpoint(path, identity) if path else None
     done, log = _restore(saved, model, opt, ema) if saved else (0, [])
@@ -168,9 +185,11 @@ def train(
     for s in range(done, config.steps):
         batch = make_batch(order(n, config.bs, s, seed, stage), generator(seed, stage, 'batch', s))
         parts = _one_step(acc, step, opt, ema, batch, config, lr_at(s, config), derive(seed, stage, 'step', s))
-        if s % config.log_every == 0 or s + 1 == config.steps:
+        judge = validate and (s + 1 == config.steps or config.validate_every and (s + 1) % config.validate_every == 0)
+        if s % config.log_every == 0 or s + 1 == config.steps or judge:
             line = {'step': s + 1, 'lr': lr_at(s, config), **{k: v.item() for k,v in parts.items()}}
             if not np.isfinite(line['total']): raise DataError('the loss is not a number', found=line, where=f'{stage}, step {s}', fix='lower the learning rate')
+            if judge: line |= _validated(acc, model, validate)
             log.append(line | {'seconds': round(time.time() - clock, 2)}); bar.set_postfix(loss=f"{line['total']:.4f}")
             if config.log_with: acc.log({k: v for k,v in line.items() if k != 'step'}, step=s + 1)
         bar.update()
