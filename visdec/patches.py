@@ -16,7 +16,7 @@ def patchify(
     size:int, # voxels in one patch
 ): # patches (trial, patch, size), same type as x
     "Cut each response pattern into patches of neighbouring voxels; refuses a rest."
-    if x.ndim != 2 or x.shape[1] % size:
+    if size < 1 or x.ndim != 2 or x.shape[1] % size:
         raise DataError('this pattern does not split into whole patches', where='x',
                         expected=f'(trial, a multiple of {size})', found=tuple(x.shape),
                         fix='pad it with visdec.batches.pad_to_patches')
@@ -35,11 +35,12 @@ def n_visible(
     ratio:float, # share to hide, in [0, 1]
 ) -> int: # patches that stay visible, at least one
     "How many patches of a trial stay visible."
-    if not 0 <= ratio <= 1:
-        raise DataError('the share to hide is out of range', '0 to 1', ratio, where='ratio')
+    if not 0 <= ratio <= 1 or n_patches < 1:
+        raise DataError('this share cannot be hidden', 'a share of 0 to 1, of 1 patch or more',
+                        f'{ratio} of {n_patches}', where='ratio')
     return max(1, int(n_patches*(1 - ratio) + 1e-9))
 
-# %% ../nbs/20_patches.ipynb #hide
+# %% ../nbs/20_patches.ipynb #hide_largest
 def hide_largest(
     noise:torch.Tensor, # one number for each patch (trial, patch)
     ratio:float, # share to hide
@@ -47,6 +48,7 @@ def hide_largest(
     "Hide the patches that drew the largest numbers, the same count in every row."
     return noise.argsort(1).argsort(1) >= n_visible(noise.shape[1], ratio)
 
+# %% ../nbs/20_patches.ipynb #hide
 def hide(
     n:int, # trials
     n_patches:int, # patches in one trial
@@ -63,18 +65,19 @@ def sincos(
     dim:int, # width of a token, even
 ) -> torch.Tensor: # (position, dim): sines in the first half, cosines in the second
     "The fixed position table of a line (Vaswani et al., 2017)."
-    if dim % 2: raise DataError('the width of a position must be even', found=dim)
+    if dim < 2 or dim % 2: raise DataError('the width of a position must be even', found=dim)
     speed = 10000.**-(torch.arange(dim//2, dtype=torch.float64)/(dim/2))
     angle = torch.outer(torch.arange(n, dtype=torch.float64), speed)
     return torch.cat([angle.sin(), angle.cos()], 1).float()
 
+# %% ../nbs/20_patches.ipynb #sincos_2d
 def sincos_2d(
     rows:int, # patches from top to bottom
     cols:int, # patches from left to right
     dim:int, # width of a token, a multiple of 4
 ) -> torch.Tensor: # (row col, dim), row by row: the column in the first half, the row in the second
     "The fixed position table of a grid, for pictures."
-    if dim % 4:
+    if dim < 4 or dim % 4:
         raise DataError('the width of a grid position must be a multiple of 4', found=dim)
     col = repeat(sincos(cols, dim//2), 'col dim -> (row col) dim', row=rows)
     row = repeat(sincos(rows, dim//2), 'row dim -> (row col) dim', col=cols)

@@ -13,6 +13,7 @@ from fastcore.basics import patch
 from timm.models.vision_transformer import Block as TimmBlock
 from torch import nn
 from torch.nn import functional as F
+from .core import DataError
 
 # %% ../nbs/21_transformer.ipynb #Block
 class Block(TimmBlock):
@@ -23,6 +24,7 @@ class Block(TimmBlock):
         mlp_ratio:float=1., # hidden width of the small network, in units of dim
         eps:float=1e-5, # LayerNorm's guard against division by zero
     ):
+        if dim % heads: raise DataError('heads must divide the width', found=f'{heads} in {dim}')
         norm = partial(nn.LayerNorm, eps=eps)
         super().__init__(dim, heads, mlp_ratio, qkv_bias=True, norm_layer=norm)
 
@@ -34,9 +36,9 @@ class CrossAttention(nn.Module):
         heads:int, # attention heads; divides dim
     ):
         super().__init__()
-        self.heads = heads
-        parts = 'query', 'key', 'value'
-        self.attention = nn.ModuleDict({part: nn.Linear(dim, dim) for part in parts})
+        if dim % heads: raise DataError('heads must divide the width', found=f'{heads} in {dim}')
+        self.heads, maps = heads, ('query', 'key', 'value')
+        self.attention = nn.ModuleDict({part: nn.Linear(dim, dim) for part in maps})
         self.output = nn.ModuleDict({'dense': nn.Linear(dim, dim)})
 
     def split(self,
