@@ -18,6 +18,7 @@ import torch
 from diffusers import UNet2DConditionModel, VQModel
 from .core import DataError, atomic_folder, sha256_file
 from .contrast import DCMAE
+from .image_mae import mae_settings
 from .attend import CrossModal, picture_names
 from .decode import BrainConditioner
 
@@ -193,15 +194,6 @@ def dcmae_from_reference(
     return _fill(DCMAE(**_brain_settings(state, config)), state)
 
 # %% ../nbs/45_checkpoints.ipynb #crossmodal
-def _picture_settings(c):
-    "Settings of our picture autoencoder, from a ViTMAEConfig."
-    out = dict(size=c['image_size'], patch=c['patch_size'], eps=c['layer_norm_eps'])
-    for p in '', 'decoder_':
-        out |= {f'{p}dim': c[f'{p}hidden_size'], f'{p}depth': c[f'{p}num_hidden_layers'],
-                f'{p}heads': c[f'{p}num_attention_heads'],
-                f'{p}mlp_ratio': c[f'{p}intermediate_size']/c[f'{p}hidden_size']}
-    return out
-
 def brain_names(
     state:dict, # brain half of phase 2, published names
 ) -> dict: # the same weights as `CrossModal` names them
@@ -214,7 +206,7 @@ def crossmodal_from_reference(
 ) -> CrossModal: # in eval mode
     "Our phase-2 model with published weights."
     _need(config, ['fmri_config', 'image_config'], 'config'); brain = _tensors(brain_state)
-    sizes = _brain_settings(brain, config['fmri_config']), _picture_settings(config['image_config'])
+    sizes = _brain_settings(brain, config['fmri_config']), mae_settings(config['image_config'])
     model = CrossModal(*sizes, config.get('num_cross_encoder_layers', 3),
                        residual=config.get('do_cross_residual', True))
     return _fill(model, brain_names(brain) | picture_names(_tensors(image_state)))

@@ -77,10 +77,10 @@ class DCMAE(MaskedAutoencoder):
         mse_weight:float=0., contrast_weight:float=1., # of the squared error, of both contrasts
         temperature:float=.1, # of InfoNCE
         symmetric:bool=False, # ask from both views; the published loss asks from view 1 only
-        n_padded:int=0, dropped:list=None, # padding at the end, voxels left out: see `MaskedAutoencoder`
+        n_padded:int=0, dropped:list=None, tied:bool=True, # see `MaskedAutoencoder`
     ):
         super().__init__(n_voxels, patch_size, dim, depth, heads, decoder_dim, decoder_depth,
-                         decoder_heads, mlp_ratio, eps, n_padded, dropped)
+                         decoder_heads, mlp_ratio, eps, n_padded, dropped, tied)
         if temperature <= 0: raise DataError('a temperature is above zero', found=temperature, where='temperature')
 
 # %% ../nbs/24_contrast.ipynb #one_side

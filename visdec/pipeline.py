@@ -192,10 +192,8 @@ DATA = dict(sim=_sim, digits69=_digits69, recording=_recording)
 def load_material(
     config:Config, # data, path, subject, seed
 ) -> Material:
-    "Load, normalise, split and pad the data of a run."
-    m = DATA[config.data](config)
-    m.unlabelled = pad_to_patches(m.unlabelled, config.brain.patch)[0]
-    return m
+    "Load, normalise and split the data of a run; phase 1 pads, and its encoder remembers how much."
+    return DATA[config.data](config)
 
 # %% ../nbs/81_pipeline.ipynb #Stages
 class Stages:
