@@ -8,8 +8,8 @@ Simulated brain `small` (1,024 voxels), worlds 0, 1 and 2: phase 1 on 2,400 rest
 on 1,200 pairs of 150 categories, test on 50 pictures of 50 other categories. An encoder is judged by ridge from its tokens to a
 look at the picture (12 Gabor energies and rgb on 8 x 8 places), penalties by folds of training categories, and by how often the
 predicted look correlates best with the picture that was shown: among two, among fifty. Nothing is chosen on test pictures; the
-training settings are those of `small` with more steps, fixed before the first run; those of `maps` were chosen
-on validation categories of world 1. One thread."""
+training settings are those of `small` with more steps, fixed before the first scored run after
+trials on validation categories of world 1, where those of `maps` were chosen too. One thread."""
 import argparse, json, os, platform, sys, time
 from pathlib import Path
 
