@@ -10,7 +10,7 @@ look at the picture (12 Gabor energies and rgb on 8 x 8 places), penalties by fo
 predicted look correlates best with the picture that was shown: among two, among fifty. Nothing is chosen on test pictures; the
 training settings are those of `small` with more steps, fixed before the first scored run after
 trials on validation categories of world 1, where those of `maps` were chosen too. One thread."""
-import argparse, json, os, platform, sys, time
+import argparse, json, os, platform, time
 from pathlib import Path
 
 import numpy as np

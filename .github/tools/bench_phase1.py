@@ -27,7 +27,6 @@ def flop(s, bs, ratio=.75): # of one step: matrix products of two views, forward
 
 def worker(kind, settings, bs, device, threads):
     import torch
-    from torch.nn import functional as F
     from visdec.contrast import DCMAE, info_nce
     from visdec.core import generator
     from visdec.mae import fresh, hidden_mse
