@@ -11,6 +11,7 @@ predicted look correlates best with the picture that was shown: among two, among
 training settings are those of `small` with more steps, fixed before the first scored run after
 trials on validation categories of world 1, where those of `maps` were chosen too. One thread."""
 import argparse, json, os, platform, time
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ class World:
         test = rec.of('test'); ids = np.unique(test.image_id)
         rows = [np.flatnonzero(test.image_id == i) for i in ids]
         self.single, self.mean = np.concatenate([test.x[r[:SINGLES]] for r in rows]), np.stack([test.x[r].mean(0) for r in rows])
-        self.who, self.world = np.repeat(np.arange(len(ids)), SINGLES), sim.prior_pictures('small', seed)[0]
+        self.who = np.repeat(np.arange(len(ids)), SINGLES)
         see = lambda p: look(p, 8).flatten(1).numpy()
         y, t = see(self.pictures), see(np.stack([test.stimuli[i] for i in ids])); m, s = y.mean(0), np.maximum(y.std(0), .1*y.std(0).mean())
         self.y, self.t = (y - m)/s, (t - m)/s
@@ -68,10 +69,8 @@ class World:
         return out
 
 def tokens_of(model):
-    import torch
-    @torch.no_grad()
-    def of(x): return torch.cat([model.encode(b)[:, 1:].flatten(1) for b in torch.as_tensor(x).split(256)]).numpy()
-    return of
+    from visdec.pretrain import encoded
+    return lambda x: encoded(model, x)
 
 def make(name, x, seed, steps, sizes=BRAIN, bs=128, lr=1e-3):
     from visdec.contrast import DCMAE, loss_weights
@@ -86,15 +85,17 @@ def tuned(model, world, few, image):
     from visdec.train import TrainConfig
     return tune(model, image, world.x[few], world.pictures[few], TrainConfig(steps=TUNE, bs=64, lr=5e-4), layers=2, seed=world.seed, progress=False, device='cpu').model.brain.eval()
 
-CACHE = {}
-def cached(key, f):
-    if key not in CACHE: CACHE.clear() if key[0] == 'world' else None; CACHE[key] = f()
-    return CACHE[key]
+world = lru_cache(1)(World)
 
-def simulated(seed, name, noise=2., rest='own', steps=STEPS, tied=True, tuned_too=False):
+@lru_cache(1)
+def image_of(seed): # the picture model of a world
+    from visdec import sim
     from visdec.image_mae import train_image_mae
     from visdec.train import TrainConfig
-    w = cached(('world', seed, noise), lambda: World(seed, noise))
+    return train_image_mae(sim.prior_pictures('small', seed)[0], IMAGE, TrainConfig(steps=200, bs=64, lr=1.5e-3), seed=seed, progress=False, device='cpu').model
+
+def simulated(seed, name, noise=2., rest='own', steps=STEPS, tied=True, tuned_too=False):
+    w = world(seed, noise)
     rows, every = [], np.arange(len(w.x))
     half = every[np.isin(w.groups, np.unique(w.groups)[::2])]; other = np.setdiff1d(every, half)
     def score(of, **about): rows.append(about | dict(scores={n: w.judge(of, n=n) for n in LABELLED[:-1]} | {1200: w.judge(of), 'half': w.judge(of, other)}))
@@ -107,7 +108,7 @@ def simulated(seed, name, noise=2., rest='own', steps=STEPS, tied=True, tuned_to
     of = tokens_of(model); score(of, phase=1)
     rows[-1]['scores']['beside voxels'] = w.judge(lambda x: np.concatenate([of(x), x], 1))
     if tuned_too:
-        image = cached(('image', seed), lambda: train_image_mae(w.world, IMAGE, TrainConfig(steps=200, bs=64, lr=1.5e-3), seed=seed, progress=False, device='cpu').model)
+        image = image_of(seed)
         of = tokens_of(tuned(model, w, every, image))
         rows.append(dict(phase=2, scores={1200: w.judge(of), 'beside voxels': w.judge(lambda x: np.concatenate([of(x), x], 1))}))
         of = tokens_of(tuned(model, w, half, image))                                   # tuned on one half of the categories, read out on the other
