@@ -38,7 +38,7 @@ class World:
     "Data of one simulated world, and its ridge readout."
     def __init__(self, seed, noise):
         from visdec import sim
-        from visdec.batches import paired
+        from visdec.study import paired
         from visdec.recording import zscore
         from visdec.unet import look
         sim.NOISE = noise
@@ -116,7 +116,7 @@ def simulated(seed, name, noise=2., rest='own', steps=STEPS, tied=True, tuned_to
     return rows
 
 def digits(seed, name):
-    from visdec.batches import paired
+    from visdec.study import paired
     from visdec.digits import digits69_path, load_digits69
     from visdec.metrics import correlations, n_way
     from visdec.pipeline import _best_voxels

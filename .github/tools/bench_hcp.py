@@ -120,7 +120,7 @@ def big_store(folder, rows=136_000, voxels=4192, each=120):
 
 def one_train(folder, steps, epoch):
     from visdec import pretrain as phase1
-    from visdec.batches import order
+    from visdec.study import order
     from visdec.hcp import Store
     from visdec.pipeline import Config, brain_sizes
     from visdec.train import TrainConfig
