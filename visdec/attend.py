@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from torch import nn
 from .core import DataError, generator
 from .patches import hide
-from .batches import paired
+from .study import paired
 from .recording import Recording, to_tensor
 from .transformer import CrossBlock
 from .train import TrainConfig, Trained, train
@@ -42,7 +42,8 @@ class BrainCross(nn.Module):
 
     def forward(self, tokens, support):
         own = heard = self.cross_map_in(tokens)
-        for block in self.cross_blocks: heard = block(heard, support)
+        for block in self.cross_blocks:
+            heard = block(heard, support)
         return self.cross_map_out(own + heard if self.residual else heard)
 
 # %% ../nbs/31_attend.ipynb #ImageCross
@@ -57,11 +58,13 @@ class ImageCross(nn.Module):
         self.cross_map_in = nn.Linear(brain_dim, dim)
         self.cross_blocks = nn.ModuleList(CrossBlock(dim, *settings) for _ in range(layers))
         for layer in (o for o in self.modules() if isinstance(o, nn.Linear)):
-            nn.init.normal_(layer.weight, std=.02); nn.init.zeros_(layer.bias)     # almost silent
+            nn.init.normal_(layer.weight, std=.02)
+            nn.init.zeros_(layer.bias)     # almost silent
 
     def forward(self, tokens, support):
         support = self.cross_map_in(support)
-        for block in self.cross_blocks: tokens = block(tokens, support)
+        for block in self.cross_blocks:
+            tokens = block(tokens, support)
         return tokens
 
 # %% ../nbs/31_attend.ipynb #learns
@@ -72,7 +75,8 @@ def learns(
     "Whether a weight of the picture model moves in phase 2."
     if frozen not in ('encoder', 'all', 'none'):
         raise DataError('no such choice', ['encoder', 'all', 'none'], frozen, 'frozen')
-    if frozen == 'none': return name != 'pos_embed'
+    if frozen == 'none':
+        return name != 'pos_embed'
     return frozen == 'encoder' and ('decoder' in name or name == 'mask_token')
 
 # %% ../nbs/31_attend.ipynb #CrossModal
@@ -95,7 +99,8 @@ class CrossModal(ModelMixin, ConfigMixin):
         sizes = self.brain.config.dim, c.dim, layers, c.heads, c.mlp_ratio, c.eps
         self.brain_cross = BrainCross(*sizes, residual=residual)
         self.image_cross = ImageCross(*sizes)
-        for name, p in self.image.named_parameters(): p.requires_grad_(learns(name, frozen))
+        for name, p in self.image.named_parameters():
+            p.requires_grad_(learns(name, frozen))
 
 # %% ../nbs/31_attend.ipynb #join
 def settings_of(
@@ -113,7 +118,8 @@ def join(cls:CrossModal,
 ) -> CrossModal: # holds copies; the two models stay as they are
     "Join two trained autoencoders; the crosses between them are new."
     model = cls(settings_of(brain), settings_of(image), layers, **settings)
-    model.brain.load_state_dict(brain.state_dict()); model.image.load_state_dict(image.state_dict())
+    model.brain.load_state_dict(brain.state_dict())
+    model.image.load_state_dict(image.state_dict())
     return model
 
 # %% ../nbs/31_attend.ipynb #predict
@@ -166,7 +172,8 @@ def picture_names(
     "Rename picture weights below `image.`, and the crosses of phase 2."
     own = {'vit.encoder.': 'image_cross.', 'layer_cross': 'cross_blocks'}
     cross = {k: v for k, v in state.items() if 'cross' in k}
-    for old, new in own.items(): cross = {k.replace(old, new): v for k, v in cross.items()}
+    for old, new in own.items():
+        cross = {k.replace(old, new): v for k, v in cross.items()}
     return {f'image.{k}': v for k, v in mae_names(state).items()} | cross
 
 # %% ../nbs/31_attend.ipynb #check_pairs
@@ -186,7 +193,8 @@ def check_pairs(
         raise DataError('these are no pictures', 'uint8 (trial, row, col, rgb)', f'{kind} {shape}',
                         'pictures', 'use visdec.recording.to_uint8')
     x = brain.pad(torch.as_tensor(np.asarray(x, np.float32)))
-    brain.check(x); image.check(to_tensor(pictures[:1]))
+    brain.check(x)
+    image.check(to_tensor(pictures[:1]))
     return x, pictures
 
 # %% ../nbs/31_attend.ipynb #pairs_of
@@ -198,7 +206,8 @@ def pairs_of(
     if rec.meta.get('norm', 'raw') == 'raw':
         raise DataError('these responses are raw', 'z-scores', 'raw', 'x', "use rec.zscored('run')")
     own = rec.split == split
-    if rec.stimuli is None or not own.any(): return None
+    if rec.stimuli is None or not own.any():
+        return None
     if bare := int((rec.image_id[own] == '').sum()):
         raise DataError('trials without a picture', 0, bare, f'split {split!r}', 'leave them out')
     return paired(rec, split)[:2]
@@ -211,7 +220,8 @@ def wrong_pairs(
     seen, n = {}, len(pictures)
     same = np.array([seen.setdefault(p.tobytes(), len(seen)) for p in pictures])
     for shift in sorted(range(1, n), key=lambda s: abs(s - n//2)):
-        if (same != np.roll(same, shift)).all(): return torch.arange(n).roll(shift)
+        if (same != np.roll(same, shift)).all():
+            return torch.arange(n).roll(shift)
     raise DataError('no wrong picture for every trial', 'none that half of the trials saw',
                     f'{len(seen)} pictures in {n} trials', 'held', 'hold out more pictures')
 
@@ -258,7 +268,8 @@ def tune(
                     **masks(len(index), g))
     def losses(model, batch): return model.losses(**batch)
     judge, g = None, generator(seed, 'judge')
-    if held: judge = judge_pairs(*check_pairs(brain, image, *held), **masks(len(held[0]), g))
+    if held:
+        judge = judge_pairs(*check_pairs(brain, image, *held), **masks(len(held[0]), g))
     return train(model, make_batch, losses, len(x), config or TrainConfig(), out, seed, 'tune',
                  progress, device, judge)
 
@@ -273,9 +284,11 @@ def _shares(cross, branch):
     maps = []
     def note(block, asked): maps.append(block.weights(*asked).mean(1))
     hooks = [o.cross_attention.register_forward_pre_hook(note) for o in cross.cross_blocks]
-    try: branch()
+    try:
+        branch()
     finally:
-        for hook in hooks: hook.remove()
+        for hook in hooks:
+            hook.remove()
     return torch.stack(maps)
 
 # %% ../nbs/31_attend.ipynb #who_attends

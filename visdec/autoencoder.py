@@ -41,9 +41,11 @@ def fold_of(
     return round((codec.config.in_channels/3)**.5)
 
 # %% ../nbs/40_autoencoder.ipynb #config
-SIZES = dict(tiny=(4, (16,), 64), small=(4, (48,), 512), medium=(4, (48, 64), 1024))   # fold, channels, codes
+# fold, channels, codes
+SIZES = dict(tiny=(4, (16,), 64), small=(4, (48,), 512), medium=(4, (48, 64), 1024))
 VQ_F4 = dict(in_channels=3, out_channels=3, block_out_channels=(128, 256, 512), layers_per_block=2,
-             latent_channels=3, vq_embed_dim=3, num_vq_embeddings=8192, sample_size=256, scaling_factor=1.,
+             latent_channels=3, vq_embed_dim=3, num_vq_embeddings=8192, sample_size=256,
+             scaling_factor=1.,
              down_block_types=('DownEncoderBlock2D',)*3, up_block_types=('UpDecoderBlock2D',)*3)
 
 # %% ../nbs/40_autoencoder.ipynb #codec_config
@@ -52,13 +54,16 @@ def codec_config(
     preset:str='small', # 'tiny', 'small', 'medium' or 'paper'
 ) -> dict: # arguments of diffusers' VQModel
     "The sizes of a codec for pictures of `size` rows."
-    if preset == 'paper': return dict(VQ_F4, sample_size=size)
+    if preset == 'paper':
+        return dict(VQ_F4, sample_size=size)
     fold, channels, codes = SIZES[preset]
     if size % (step := fold*2**(len(channels) - 1)):
-        raise DataError('this codec cannot halve the picture so often', f'a multiple of {step}', size, 'size')
+        raise DataError('this codec cannot halve the picture so often', f'a multiple of {step}',
+                        size, 'size')
     return dict(in_channels=3*fold**2, out_channels=3*fold**2, block_out_channels=channels,
                 layers_per_block=1, latent_channels=4, vq_embed_dim=4, num_vq_embeddings=codes,
-                norm_num_groups=2, mid_block_add_attention=False, sample_size=size, scaling_factor=1.,
+                norm_num_groups=2, mid_block_add_attention=False, sample_size=size,
+                scaling_factor=1.,
                 down_block_types=('DownEncoderBlock2D',)*len(channels),
                 up_block_types=('UpDecoderBlock2D',)*len(channels))
 
@@ -73,7 +78,8 @@ def encode(
     def one(part):
         part = part if torch.is_tensor(part) else to_tensor(part)
         return codec.encode(fold_pixels(part.to(codec.device), fold_of(codec))).latents.cpu()
-    return torch.cat([one(images[i:i+bs]) for i in range(0, len(images), bs)])*codec.config.scaling_factor
+    return torch.cat([one(images[i:i+bs])
+                      for i in range(0, len(images), bs)])*codec.config.scaling_factor
 
 # %% ../nbs/40_autoencoder.ipynb #decode
 @torch.no_grad()
@@ -101,7 +107,8 @@ def codec_losses(
     "How badly pictures are rebuilt."
     pixels = fold_pixels(batch['image'], fold_of(codec))
     out = codec.decode(codec.encode(pixels).latents, force_not_quantize=not quantise)
-    mse, l1, commit = F.mse_loss(out.sample, pixels), F.l1_loss(out.sample, pixels), out.commit_loss.mean()
+    mse, l1, commit = F.mse_loss(out.sample, pixels), F.l1_loss(out.sample,
+                                                                pixels), out.commit_loss.mean()
     return CodecLosses(mse, l1, commit, mse + .1*l1 + commit)
 
 # %% ../nbs/40_autoencoder.ipynb #seed_codebook
@@ -114,10 +121,13 @@ def seed_codebook(
     "Make the middles of groups of latents (k-means) the codes."
     from sklearn.cluster import MiniBatchKMeans
     codes, g = codec.quantize.embedding.weight, rng(seed, 'codebook')
-    flat = rearrange(z/codec.config.scaling_factor, 'trial chan row col -> (trial row col) chan').numpy()
+    flat = rearrange(z/codec.config.scaling_factor,
+                     'trial chan row col -> (trial row col) chan').numpy()
     flat = flat[g.permutation(len(flat))[:most]]
-    if len(flat) < len(codes): raise DataError('fewer places than codes', len(codes), len(flat), 'z', 'use more pictures')
-    groups = MiniBatchKMeans(len(codes), init='random', n_init=1, batch_size=4096, random_state=derive(seed, 'codebook') % 2**32)
+    if len(flat) < len(codes):
+        raise DataError('fewer places than codes', len(codes), len(flat), 'z', 'use more pictures')
+    groups = MiniBatchKMeans(len(codes), init='random', n_init=1, batch_size=4096,
+                             random_state=derive(seed, 'codebook') % 2**32)
     codes.data.copy_(torch.as_tensor(groups.fit(flat).cluster_centers_))
 
 def start_small(
@@ -125,7 +135,8 @@ def start_small(
 ) -> None:
     "Let every residual branch start at zero."
     for name, p in codec.named_parameters():
-        if '.conv2.' in name: torch.nn.init.zeros_(p)
+        if '.conv2.' in name:
+            torch.nn.init.zeros_(p)
 
 # %% ../nbs/40_autoencoder.ipynb #train_codec
 def train_codec(
@@ -139,13 +150,15 @@ def train_codec(
     device=None, # None: a GPU when there is one
 ) -> Trained: # VQModel whose `encode` gives unit deviation; log of both stages
     "Train a codec on pictures."
-    codec, some = fresh(VQModel, vq, seed, 'codec'), rng(seed, 'codec', 'sample').permutation(len(images))[:1024]
+    codec, some = fresh(VQModel, vq, seed, 'codec'), rng(seed, 'codec',
+                                                         'sample').permutation(len(images))[:1024]
     start_small(codec)
     def make_batch(index, generator): return dict(image=to_tensor(images[index.numpy()]))
     def stage(name, quantise, config):
         codec.quantize.requires_grad_(quantise)
         losses = partial(codec_losses, quantise=quantise)
-        return train(codec, make_batch, losses, len(images), config, out, seed, name, progress, device).log
+        return train(codec, make_batch, losses, len(images), config, out, seed, name, progress,
+                     device).log
     log = stage('codec-warm', False, warm)
     seed_codebook(codec, encode(codec, images[some]), seed)
     log = log + stage('codec', True, config)

@@ -57,7 +57,8 @@ def find_runs(
         raise DataError('no preprocessed scan', '*_desc-preproc_bold.nii.gz', 'none', base/sub,
                         'run fMRIPrep, or pass derivatives=...')
     tasks = sorted({entities(f).get('task', '') for f in files})
-    if task not in tasks: raise DataError('no such task', tasks, task, base/sub)
+    if task not in tasks:
+        raise DataError('no such task', tasks, task, base/sub)
     files = [f for f in files if entities(f).get('task') == task]
     runs = [_run(f, base, path) for f in _pick_space(files, space, base/sub)]
     runs.sort(key=lambda r: (natural(r['session']), natural(r['run'])))
@@ -76,7 +77,8 @@ def _run(bold, base, path):
                  mask=bold.with_name(f'{stem}_desc-brain_mask.nii.gz'),
                  events=path/bold.parent.relative_to(base)/f'{raw}_events.tsv')
     for what, file in files.items():
-        if not file.is_file(): raise DataError(f'the {what} file of a run is missing', where=file)
+        if not file.is_file():
+            raise DataError(f'the {what} file of a run is missing', where=file)
     return dict(session=f"ses-{e['ses']}" if 'ses' in e else '', run=e.get('run', ''), **files)
 
 # %% ../nbs/16_bids.ipynb #read_tsv
@@ -93,22 +95,26 @@ def read_tsv(
     columns, *rows = lines or [[]]
     if missing := [k for k in need if k not in columns]:
         raise DataError('columns are missing', missing, columns, path)
-    if len(set(columns)) < len(columns): raise DataError('a column occurs twice', found=columns, where=path)
+    if len(set(columns)) < len(columns):
+        raise DataError('a column occurs twice', found=columns, where=path)
     for i, r in enumerate(rows):
         if len(r) != len(columns):
             raise DataError('a row is torn', f'{len(columns)} cells', len(r), f'{path}, row {i+1}')
     return {k: np.array([r[j] for r in rows], dtype=str) for j,k in enumerate(columns)}
 
 # %% ../nbs/16_bids.ipynb #read_events
-PICTURE = ('stim_file', 'stimulus_name', 'category_name')     # of BIDS; of GOD's perception and imagery runs
+# of BIDS; of GOD's perception and imagery runs
+PICTURE = ('stim_file', 'stimulus_name', 'category_name')
 REST = ('', 'n/a', 'rest', 'inter_rest', 'fixation', 'baseline', 'blank', 'null')
 
 def _seconds(table, name, path, missing=None):
     "A column as seconds; `missing` stands for n/a where that may be."
     out = np.empty(len(table[name]))
     for i, text in enumerate(table[name]):
-        try: out[i] = missing if missing is not None and text == 'n/a' else float(text)
-        except ValueError: out[i] = np.nan
+        try:
+            out[i] = missing if missing is not None and text == 'n/a' else float(text)
+        except ValueError:
+            out[i] = np.nan
         if not np.isfinite(out[i]):
             raise DataError('not a time', 'seconds', text, f'{path}, row {i+1}, column {name}')
     return out
@@ -127,9 +133,11 @@ def read_events(
     blank = np.full(len(table['onset']), '')
     kinds = table.get('trial_type', table.get('event_type', blank))
     columns = [c for c in PICTURE if c in table and not np.isin(table[c], ['', 'n/a']).all()]
-    if not columns: raise DataError('no row names a picture', PICTURE, list(table), path)
+    if not columns:
+        raise DataError('no row names a picture', PICTURE, list(table), path)
     image = np.where(table[columns[0]] == 'n/a', '', table[columns[0]])
-    if kind is not None: image = np.where(kinds == kind, image, '')
+    if kind is not None:
+        image = np.where(kinds == kind, image, '')
     seconds = _seconds(table, 'duration', path, 0.)
     if (bad := (image != '') & (table['duration'] == 'n/a') | (seconds < 0)).any():
         raise DataError('a trial without duration', 'seconds', table['duration'][bad][0],
@@ -139,24 +147,30 @@ def read_events(
     order = np.argsort(out['onset'], kind='stable')
     out = {k: v[order] for k,v in out.items()}
     trials = np.flatnonzero(out['image_id'] != '')
-    if not len(trials): raise DataError('no trial of this kind', kind, sorted(set(kinds)), path)
+    if not len(trials):
+        raise DataError('no trial of this kind', kind, sorted(set(kinds)), path)
     out['keep'] = out['image_id'] != ''
     shown = out['image_id'][trials]
-    if one_back == 'drop': out['keep'][trials[1:][shown[1:] == shown[:-1]]] = False
+    if one_back == 'drop':
+        out['keep'][trials[1:][shown[1:] == shown[:-1]]] = False
     return out
 
 # %% ../nbs/16_bids.ipynb #same_grid
 def _open(path):
     import nibabel as nib
-    try: return nib.load(path, keep_file_open=True)
+    try:
+        return nib.load(path, keep_file_open=True)
     except Exception as e:
-        raise DataError('an image cannot be opened', found=f'{type(e).__name__}: {e}', where=path) from None
+        raise DataError('an image cannot be opened', found=f'{type(e).__name__}: {e}',
+                        where=path) from None
 
 def _read(img, at=...):
     "A volume of an image; a damaged file is named."
-    try: return np.asanyarray(img.dataobj[at])
+    try:
+        return np.asanyarray(img.dataobj[at])
     except Exception as e:
-        raise DataError('an image is damaged', found=f'{type(e).__name__}: {e}', where=img.get_filename(),
+        raise DataError('an image is damaged', found=f'{type(e).__name__}: {e}',
+                        where=img.get_filename(),
                         fix='copy or compute it again') from None
 
 # %% ../nbs/16_bids.ipynb #same_grid-check
@@ -170,7 +184,8 @@ def same_grid(
         raise DataError('grids differ', f'{like.shape[:3]} as {b}', img.shape[:3], a,
                         'resample it: nilearn.image.resample_to_img')
     if not np.allclose(img.affine, like.affine, atol=1e-3):
-        raise DataError('grids of one shape lie differently', f'{like.affine[:3].round(3).tolist()} as {b}',
+        raise DataError('grids of one shape lie differently',
+                        f'{like.affine[:3].round(3).tolist()} as {b}',
                         img.affine[:3].round(3).tolist(), a,
                         'resample it: nilearn.image.resample_to_img, interpolation nearest')
 
@@ -181,21 +196,27 @@ def read_mask(
 ) -> np.ndarray: # (row, col, slice) bool: larger than zero
     "A mask of whole numbers; blurred masks are refused."
     img = _open(path)
-    if like is not None: same_grid(img, like)
+    if like is not None:
+        same_grid(img, like)
     values = _read(img)
     if values.ndim != 3 or not np.isfinite(values).all() or (values != np.round(values)).any():
-        raise DataError('not a mask', 'three axes of whole numbers', f'{values.dtype} {values.shape}', path,
+        raise DataError('not a mask', 'three axes of whole numbers',
+                        f'{values.dtype} {values.shape}', path,
                         'resample masks with nearest neighbour')
     return values > 0
 
 # %% ../nbs/16_bids.ipynb #read_bold
 def _told(meta):
     "What the file beside a scan says of time: RepetitionTime and StartTime, s."
-    try: about = json.loads(Path(meta).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as e: raise DataError('a file cannot be read', 'JSON', e, meta) from None
-    tr, start = (about.get('RepetitionTime'), about.get('StartTime') or 0) if isinstance(about, dict) else (None, 0)
+    try:
+        about = json.loads(Path(meta).read_text(encoding='utf-8'))
+    except (OSError, ValueError) as e:
+        raise DataError('a file cannot be read', 'JSON', e, meta) from None
+    tr, start = (about.get('RepetitionTime'), about.get('StartTime') or 0) if isinstance(
+        about, dict) else (None, 0)
     if not all(isinstance(v, (int, float)) for v in (tr, start)) or not 0 <= start < tr < 60:
-        raise DataError('timing is missing or odd', 'RepetitionTime in s, above StartTime', about, meta)
+        raise DataError('timing is missing or odd', 'RepetitionTime in s, above StartTime', about,
+                        meta)
     return float(tr), float(start)
 
 # %% ../nbs/16_bids.ipynb #read_timing
@@ -206,9 +227,12 @@ def read_timing(
 ) -> tuple: # seconds between frames, second of the first frame
     "The timing of a scan, from two places that must agree."
     told, start = _told(meta)
-    zoom = float((*img.header.get_zooms(), 0)[3])*dict(msec=1e-3, usec=1e-6).get(img.header.get_xyzt_units()[1], 1)
+    zoom = float((*img.header.get_zooms(), 0)[3])*dict(msec=1e-3,
+                                                       usec=1e-6).get(
+                                                           img.header.get_xyzt_units()[1], 1)
     if tr is None and zoom > 0 and abs(zoom - told) > .01*told:
-        raise DataError('two times between frames', f'{told:g} s, RepetitionTime in {Path(meta).name}',
+        raise DataError('two times between frames',
+                        f'{told:g} s, RepetitionTime in {Path(meta).name}',
                         f'{zoom:g} s', img.get_filename(), 'pass glm=dict(tr=...)')
     return tr or told, start
 
@@ -219,9 +243,11 @@ def read_bold(
 ) -> np.ndarray: # float32 (frame, voxel), voxels in the mask's C order
     "The scan inside a mask, read frame by frame: never the whole file at once."
     if len(img.shape) != 4 or img.shape[3] < 2 or img.shape[:3] != mask.shape:
-        raise DataError('not a scan over the mask', f'(*{mask.shape}, frames)', img.shape, img.get_filename())
+        raise DataError('not a scan over the mask', f'(*{mask.shape}, frames)', img.shape,
+                        img.get_filename())
     y = np.empty((img.shape[3], mask.sum()), np.float32)
-    for t in range(len(y)): y[t] = _read(img, (..., t))[mask]
+    for t in range(len(y)):
+        y[t] = _read(img, (..., t))[mask]
     if not np.isfinite(y).all():
         raise DataError('the scan holds NaN or infinity',
                         where=f'{img.get_filename()}, frame {np.argwhere(~np.isfinite(y))[0][0]}')
@@ -243,7 +269,8 @@ def lsa(
     "Least squares, all: the responses of all trials in one fit. For slow designs, and for clear responses."
     y, each = _without(nuisance, np.asarray(y, np.float64), each)
     if len(y) <= each.shape[1] + nuisance.shape[1] or np.linalg.cond(each) > 1e6:
-        raise DataError('the trials cannot be told apart', f'over {each.shape[1] + nuisance.shape[1]} frames, trials unlike',
+        raise DataError('the trials cannot be told apart',
+                        f'over {each.shape[1] + nuisance.shape[1]} frames, trials unlike',
                         f'{len(y)} frames, condition {np.linalg.cond(each):.1g}', 'design',
                         "use method='lss', or fewer confounds")
     return np.linalg.lstsq(each, y)[0]
@@ -288,8 +315,11 @@ def design(
                         f"{events['onset'][bad][0]:g} s", 'events',
                         'onsets are seconds from the first frame')
     own = np.array([f'trial {i:06d}' for i in range(len(trial))])
-    names, used = np.where(trial, own, np.char.add('other ', events['kind'])), trial | ~np.isin(events['kind'], REST)
-    table = pd.DataFrame(dict(onset=events['onset'], duration=events['duration'], trial_type=names))[used]
+    names, used = np.where(trial, own,
+                           np.char.add('other ', events['kind'])), trial | ~np.isin(events['kind'],
+                                                                                    REST)
+    table = pd.DataFrame(dict(onset=events['onset'], duration=events['duration'],
+                              trial_type=names))[used]
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         X = _nilearn()[0](times, table, hrf_model=hrf, high_pass=1/cutoff, add_regs=confounds)
@@ -303,10 +333,12 @@ def read_confounds(
 ) -> tuple: # (frame, regressor), frames to use (frame,) bool
     "fMRIPrep's head motion, white matter and fluid, without frames before the scanner was steady."
     load = _nilearn()[1]
-    try: table, steady = load(str(bold), strategy=('motion', 'wm_csf'), motion=motion)
+    try:
+        table, steady = load(str(bold), strategy=('motion', 'wm_csf'), motion=motion)
     except Exception as e:
         raise DataError('confounds cannot be read',
-                        '*_desc-confounds_timeseries.tsv and .json with motion, csf, white_matter', e,
+                        '*_desc-confounds_timeseries.tsv and .json with motion, csf, white_matter',
+                        e,
                         bold) from None
     use = np.ones(len(table), bool) if steady is None else np.isin(np.arange(len(table)), steady)
     if len(table) != n_frames or not np.isfinite(table.to_numpy(dtype=float)).all():
@@ -323,14 +355,15 @@ def single_trials(
     motion:str='basic', hrf:str='glover', cutoff:float=128., tr:float=None, # see the functions above
 ) -> tuple: # betas (trial, voxel), in percent of the voxel's mean; which rows of `events` they are; usable (voxel,)
     "The response of every trial of one run."
-    if method not in METHODS: raise DataError('unknown method', list(METHODS), method, 'method')
+    if method not in METHODS:
+        raise DataError('unknown method', list(METHODS), method, 'method')
     img = _open(run['bold'])
     (tr, start), y = read_timing(run['meta'], img, tr), read_bold(img, mask)
     confounds, use = read_confounds(run['bold'], len(y), motion)
     times = start + tr*np.arange(len(y))
     each, nuisance = design(events, times, confounds, hrf, cutoff)
     level = y[use].mean(0)
-    good = (level > y[use].std(0)) & (np.ptp(y[use], axis=0) > 0)   # a mean is far above its changes
+    good = (level > y[use].std(0)) & (np.ptp(y[use], axis=0) > 0)  # a mean is far above its changes
     rows = np.flatnonzero(events['image_id'] != '')
     seen = events['onset'][rows] + 6 <= times[-1]                   # the peak is in the run
     if not seen.any():
@@ -350,7 +383,8 @@ def read_rois(
     if isinstance(rois, dict):
         files = {k: [v] if isinstance(v, (str, Path)) else v for k,v in rois.items()}
         return {k: np.any([read_mask(f, like) for f in v], 0) for k,v in files.items()}
-    img, table = _open(rois), read_tsv(str(rois).removesuffix('.gz').removesuffix('.nii') + '.tsv', ['index', 'name'])
+    img, table = _open(rois), read_tsv(str(rois).removesuffix('.gz').removesuffix('.nii') + '.tsv',
+                                       ['index', 'name'])
     same_grid(img, like)
     labels = _read(img)
     masks = {k: labels == _whole(i, rois) for i,k in zip(table['index'], table['name']) if i != '0'}
@@ -359,7 +393,8 @@ def read_rois(
     return masks
 
 def _whole(text, path):
-    try: return int(text)
+    try:
+        return int(text)
     except ValueError:
         raise DataError('a label is not a whole number', found=text,
                         where=f'{path}, table of names') from None
@@ -371,7 +406,8 @@ def check_leak(
     "Refuse a picture that is in training, or validation, and in test."
     both = set(image_id[np.isin(split, ['train', 'val'])]) & set(image_id[split == 'test']) - {''}
     if both:
-        raise DataError('a picture is in training and in test', found=f'{len(both)}, first {sorted(both)[0]!r}',
+        raise DataError('a picture is in training and in test',
+                        found=f'{len(both)}, first {sorted(both)[0]!r}',
                         where='split', fix='split by picture')
     return split
 
@@ -385,10 +421,13 @@ def split_by(
     split = np.full(len(places), '', 'U8')
     for pattern, word in (patterns or {}).items():
         own = np.array([fnmatchcase(p, pattern) for p in places])
-        if word not in SPLITS: raise DataError('unknown split word', SPLITS, word, 'split')
-        if not own.any(): raise DataError('a pattern fits no trial', f'as in {places[0]!r}', pattern, 'split')
+        if word not in SPLITS:
+            raise DataError('unknown split word', SPLITS, word, 'split')
+        if not own.any():
+            raise DataError('a pattern fits no trial', f'as in {places[0]!r}', pattern, 'split')
         if (bad := own & ~np.isin(split, ['', word])).any():
-            raise DataError('two split words for one trial', found=places[bad.argmax()], where='split')
+            raise DataError('two split words for one trial', found=places[bad.argmax()],
+                            where='split')
         split[own] = word
     return check_leak(np.where(split == '', 'train', split), image_id)
 
@@ -397,7 +436,8 @@ def _pictures(folder, ids, given):
     "Lazy pictures from a folder; None where there is none, unless it was asked for."
     folder = Path(folder)
     if not folder.is_dir():
-        if given: raise DataError('there is no picture folder', where=folder)
+        if given:
+            raise DataError('there is no picture folder', where=folder)
         return None
     missing = [i for i in ids if not (folder/i).is_file()]
     if missing:
@@ -410,11 +450,14 @@ def _pictures(folder, ids, given):
 def _voxels(runs, rois):
     "Voxels of every run's brain mask, within the regions if there are any: mask, regions, affine."
     like = _open(runs[0]['bold'])
-    for r in runs: same_grid(_open(r['bold']), like)
+    for r in runs:
+        same_grid(_open(r['bold']), like)
     masks = read_rois(rois, like) if rois else {}
     mask = np.all([read_mask(r['mask'], like) for r in runs], 0)
-    if masks: mask &= np.any(list(masks.values()), 0)
-    if not mask.any(): raise DataError('no voxel is in the mask of every run', where=runs[0]['mask'])
+    if masks:
+        mask &= np.any(list(masks.values()), 0)
+    if not mask.any():
+        raise DataError('no voxel is in the mask of every run', where=runs[0]['mask'])
     return mask, {k: m[mask] for k,m in masks.items()}, like.affine
 
 # %% ../nbs/16_bids.ipynb #checked
@@ -446,24 +489,30 @@ def load_bids(
     runs = find_runs(path, task, subject, space, derivatives)
     mask, roi, affine = _voxels(runs, rois)
     tables = [read_events(r['events'], **events or {}) for r in runs]
-    x, own, good = zip(*(single_trials(r, e, mask, method, **glm or {}) for r, e in zip(runs, tables)))
+    x, own, good = zip(*(single_trials(r, e, mask, method, **glm or {})
+                         for r, e in zip(runs, tables)))
     good = _checked(good, mask.sum(), runs[0]['bold'])
-    label = {k: np.concatenate([e[k][o] for e, o in zip(tables, own)]) for k in ('image_id', 'category', 'onset')}
+    label = {k: np.concatenate([e[k][o] for e, o in zip(tables, own)])
+             for k in ('image_id', 'category', 'onset')}
     day, run = (np.repeat([r[k] for r in runs], [len(o) for o in own]) for k in ('session', 'run'))
     places = np.array(['/'.join(p) for p in zip(day, run, label['image_id'])])
     ids, sub = sorted(set(label['image_id'])), f"sub-{subject.removeprefix('sub-')}"
     told = {f.name for f in (Path(path)/sub).rglob(f'*_task-{task}_*events.tsv')}
     return Recording.from_arrays(
-        np.concatenate(x)[:, good], image_id=label['image_id'], category=label['category'], session=day, run=run,
+        np.concatenate(x)[:, good], image_id=label['image_id'], category=label['category'],
+        session=day, run=run,
         split=split_by(split, places, label['image_id']), subject=sub,
         roi={k: m[good] for k,m in roi.items() if m[good].any()},
-        stimuli=None if images is False else _pictures(images or Path(path)/'stimuli', ids, images is not None),
-        source=f'{path}, task {task}', space=_space(entities(runs[0]['bold'])), units='percent signal change',
+        stimuli=None if images is False
+        else _pictures(images or Path(path)/'stimuli', ids, images is not None),
+        source=f'{path}, task {task}', space=_space(entities(runs[0]['bold'])),
+        units='percent signal change',
         norm='raw', norm_unit='run', method=method, onset=label['onset'].tolist(),
         TR=read_timing(runs[0]['meta'], _open(runs[0]['bold']), (glm or {}).get('tr'))[0],
         dropped_voxels=np.flatnonzero(~good).tolist(),
         dropped_trials=int(sum((e['image_id'] != '').sum() - len(o) for e, o in zip(tables, own))),
-        without_scan=sorted(told - {r['events'].name for r in runs}),       # runs that fMRIPrep has not made
+        # runs that fMRIPrep has not made
+        without_scan=sorted(told - {r['events'].name for r in runs}),
         voxel=np.flatnonzero(mask)[good].tolist(), grid=list(mask.shape), affine=affine.tolist())
 
 # %% ../nbs/16_bids.ipynb #read_arrays
@@ -476,7 +525,8 @@ def read_arrays(
     path = Path(path)
     files = [path] if path.is_file() else sorted(path.glob('*.npz')) or sorted(path.glob('*.npy'))
     if not files or len(files) > 1 and files[0].suffix == '.npz':
-        raise DataError('no arrays', 'one .npz, or fmri.npy, stim.npy, ...', [f.name for f in files], path)
+        raise DataError('no arrays', 'one .npz, or fmri.npy, stim.npy, ...',
+                        [f.name for f in files], path)
     out = {}
     for f in files:
         try:
@@ -486,7 +536,8 @@ def read_arrays(
             raise DataError('an array cannot be read', found=f'{type(e).__name__}: {e}', where=f,
                             fix='save text as np.array(names, dtype=str), never as objects') from None
     if unknown := [k for k in out if k not in ARRAYS and not k.startswith('roi_')]:
-        raise DataError('unknown arrays', [*ARRAYS, 'roi_<name>'], unknown, path, 'rename or remove them')
+        raise DataError('unknown arrays', [*ARRAYS, 'roi_<name>'], unknown, path,
+                        'rename or remove them')
     return out
 
 # %% ../nbs/16_bids.ipynb #array-checks
@@ -494,7 +545,8 @@ def _names(array, name, n, path):
     "One text per trial; numbers are kept as they print."
     if array.ndim != 1 or len(array) != n or array.dtype.kind not in 'UiuS':
         raise DataError('one name per trial', f'text ({n},), as fmri has {n} rows',
-                        f'{array.dtype} {array.shape}', f'{path}, {name}', 'is fmri (trial, voxel)?')
+                        f'{array.dtype} {array.shape}', f'{path}, {name}',
+                        'is fmri (trial, voxel)?')
     return np.char.decode(array, 'utf-8') if array.dtype.kind == 'S' else array.astype(str)
 
 def _mask(array, name, n, path):
@@ -523,10 +575,13 @@ def load_arrays(
     folder = images or (path if path.is_dir() else path.parent)/'images'
     ids = sorted(set(label.get('stim', [])) - {''})
     flat = np.flatnonzero(x.min(0) == x.max(0)) if len(x) > 1 else np.array([], int)
-    roi = {k[4:]: np.delete(_mask(v, k, x.shape[1], path), flat) for k,v in arrays.items() if k.startswith('roi_')}
+    roi = {k[4:]: np.delete(_mask(v, k, x.shape[1], path), flat)
+           for k,v in arrays.items() if k.startswith('roi_')}
     image_id, split = label.pop('stim', ''), label.pop('split', 'test')
-    if np.ndim(split): check_leak(split, image_id)
+    if np.ndim(split):
+        check_leak(split, image_id)
     return Recording.from_arrays(
-        np.delete(x, flat, 1), image_id, split, **label, roi={k: m for k,m in roi.items() if m.any()},
+        np.delete(x, flat, 1), image_id, split, **label,
+        roi={k: m for k,m in roi.items() if m.any()},
         stimuli=None if images is False else _pictures(folder, ids, images is not None),
         source=str(path), norm='raw', units='as given', dropped_voxels=flat.tolist())

@@ -16,7 +16,8 @@ def _series(ts, tr):
     if ts.ndim != 2 or ts.dtype.kind not in 'iuf' or not ts.size:
         raise DataError('not a time series', 'numbers (frame, voxel)', f'{ts.dtype} {ts.shape}',
                         'ts')
-    if not tr > 0: raise DataError('the time between frames must be positive', found=tr, where='tr')
+    if not tr > 0:
+        raise DataError('the time between frames must be positive', found=tr, where='tr')
     return ts
 
 def _finite(x, what):

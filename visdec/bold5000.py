@@ -32,7 +32,8 @@ def roi_files(
         side, region = re.fullmatch(r'(LH|RH|)(.*)', file.stem.rpartition('_')[2]).groups()
         key = side + ALIAS.get(region, region)
         need(key in wanted, wanted, file.name, file)
-        need(key not in found, f'one file for {key}', [found.get(key), file], folder, 'point deeper')
+        need(key not in found, f'one file for {key}', [found.get(key), file], folder,
+             'point deeper')
         found[key] = file
     missing = [k for k in wanted if k not in found]
     need(not missing, f'{subject}_GLMbetas-{betas}_allses_{wanted[0]}.npy and nine more',
@@ -42,8 +43,10 @@ def roi_files(
 # %% ../nbs/13_bold5000.ipynb #read_list
 def _read_list(file):
     "File names, one a line."
-    try: names = file.read_text(encoding='utf-8').split()
-    except (OSError, UnicodeDecodeError) as e: raise DataError('the list cannot be read', found=e, where=file) from None
+    try:
+        names = file.read_text(encoding='utf-8').split()
+    except (OSError, UnicodeDecodeError) as e:
+        raise DataError('the list cannot be read', found=e, where=file) from None
     bad = [n for n in names if not re.fullmatch(r"[\w().,&'+-]+\.(?i:jpe?g|png|bmp|tiff?)", n)]
     need(names and not bad, 'a picture file a line', bad[:3] or 'nothing', file)
     return names
@@ -55,17 +58,20 @@ def presentation(
 ): # names as listed, with `rep_`; session; run; each (trial,) text
     "What was shown in each trial, in the order of the rows of the betas."
     at = sorted(Path(folder).rglob(f'Stimuli_Presentation_Lists/{subject}'))
-    need(len(at) == 1, f'Stimuli_Presentation_Lists/{subject}', [str(p) for p in at] or 'none', folder,
+    need(len(at) == 1, f'Stimuli_Presentation_Lists/{subject}', [str(p) for p in at] or 'none',
+         folder,
          'BOLD5000_Stimuli.zip, figshare 6459449')
     place = {}
     for file in at[0].glob('*/*.txt'):
-        found = re.fullmatch(rf'{subject}_sess(\d+)/CSI\d?_sess(\d+)_run(\d+)', f'{file.parent.name}/{file.stem}')
+        found = re.fullmatch(rf'{subject}_sess(\d+)/CSI\d?_sess(\d+)_run(\d+)',
+                             f'{file.parent.name}/{file.stem}')
         need(found and int(found[1]) == int(found[2]), f'{subject}_sess01/CSI_sess01_run01.txt',
              f'{file.parent.name}/{file.name}', file)
         place[int(found[2]), int(found[3])] = file
     _check_numbers(list(place), at[0])
     names = {k: _read_list(place[k]) for k in sorted(place)}
-    session, run = (np.repeat([f'{k[i]:02d}' for k in names], [len(v) for v in names.values()]) for i in (0, 1))
+    session, run = (np.repeat([f'{k[i]:02d}' for k in names], [len(v) for v in names.values()])
+                    for i in (0, 1))
     return np.concatenate(list(names.values())), session, run
 
 # %% ../nbs/13_bold5000.ipynb #check_numbers
@@ -74,7 +80,8 @@ def _check_numbers(keys, where):
     last = max((s for s, _ in keys), default=0)
     for s in range(1, last + 1):
         runs = sorted(r for k, r in keys if k == s)
-        need(runs and runs == list(range(1, len(runs) + 1)), f'runs 1, 2, 3 … of session {s}', runs, where)
+        need(runs and runs == list(range(1, len(runs) + 1)), f'runs 1, 2, 3 … of session {s}', runs,
+             where)
     need(last, 'lists of runs', 'none', where)
 
 # %% ../nbs/13_bold5000.ipynb #strip_name
@@ -90,8 +97,10 @@ def repeated_names(
     "The list of 113 pictures; copies must agree."
     files = sorted(Path(folder).rglob('repeated_stimuli_113_list.txt'))
     lists = [sorted(_read_list(f)) for f in files]
-    need(lists, 'repeated_stimuli_113_list.txt', 'none', folder, 'BOLD5000_Stimuli.zip, figshare 6459449')
-    need(all(l == lists[0] for l in lists), 'equal copies', 'others', [str(f) for f in files], 'keep one')
+    need(lists, 'repeated_stimuli_113_list.txt', 'none', folder,
+         'BOLD5000_Stimuli.zip, figshare 6459449')
+    need(all(l == lists[0] for l in lists), 'equal copies', 'others', [str(f) for f in files],
+         'keep one')
     twice = sorted({n for n in lists[0] if lists[0].count(n) > 1 or n.startswith('rep_')})
     need(not twice, 'distinct names without rep_', twice[:3], files[0])
     return set(lists[0])
@@ -108,13 +117,15 @@ def check_once(
     wrong = ~listed & (count > 1)
     need(not wrong.any(), 'one presentation of a picture outside the list of 113',
          f'{what[wrong][:3]} {count[wrong][:3]} times', f'{where}, presentation lists')
-    need(listed.any() and not listed.all(), 'listed and other pictures', f'{listed.sum()} of {len(what)} listed', where)
+    need(listed.any() and not listed.all(), 'listed and other pictures',
+         f'{listed.sum()} of {len(what)} listed', where)
 
 def category_of(
     name:str, # file name of a picture
 ) -> str: # synset, scene word, or '' for COCO
     "What the name says about the content of a picture."
-    if name.startswith('COCO_'): return ''
+    if name.startswith('COCO_'):
+        return ''
     return re.match(r'(n\d{8})(?=_)|\D+', name.rpartition('.')[0] or name)[0]
 
 # %% ../nbs/13_bold5000.ipynb #betas
@@ -122,16 +133,23 @@ def _read_betas(files, n_trials):
     "All columns, and a mask for each region and each of its halves."
     parts = {}
     for k, file in files.items():
-        try: part = np.load(file, allow_pickle=False)
+        try:
+            part = np.load(file, allow_pickle=False)
         except Exception as e:                     # header, pickle and size errors
-            raise DataError('the file cannot be read', 'a .npy of numbers', f'{type(e).__name__}: {e}', file, 'fetch it again') from None
-        ok = isinstance(part, np.ndarray) and part.ndim == 2 and part.dtype.kind == 'f' and part.shape[1] > 0
-        need(ok and len(part) == n_trials, f'({n_trials}, voxel) as in the lists', getattr(part, 'shape', type(part)), file)
-        with np.errstate(over='ignore'): parts[k] = part.astype(np.float32)
+            raise DataError('the file cannot be read', 'a .npy of numbers',
+                            f'{type(e).__name__}: {e}', file, 'fetch it again') from None
+        ok = isinstance(part,
+                        np.ndarray) and part.ndim == 2 and part.dtype.kind == 'f' and part.shape[
+                            1] > 0
+        need(ok and len(part) == n_trials, f'({n_trials}, voxel) as in the lists',
+             getattr(part, 'shape', type(part)), file)
+        with np.errstate(over='ignore'):
+            parts[k] = part.astype(np.float32)
         need(np.isfinite(parts[k]).all(), 'finite betas', 'NaN or infinity', file)
     origin = np.repeat(list(parts), [p.shape[1] for p in parts.values()])
     roi = {k: origin == k for k in parts}
-    return np.concatenate(list(parts.values()), 1), {k: roi['LH' + k] | roi['RH' + k] for k in REGIONS} | roi
+    return np.concatenate(list(parts.values()), 1), {k: roi['LH' + k] | roi['RH' + k]
+                                                     for k in REGIONS} | roi
 
 # %% ../nbs/13_bold5000.ipynb #pictures
 SITE = ('the photographs have a link of their own on bold5000-dataset.github.io/website '
@@ -139,22 +157,29 @@ SITE = ('the photographs have a link of their own on bold5000-dataset.github.io/
 
 def _from_pickle(path, ids):
     "Pictures of a pickled dict; runs whatever the file holds."
-    try: table = np.load(path, allow_pickle=True).item()
+    try:
+        table = np.load(path, allow_pickle=True).item()
     except Exception as e:
-        raise DataError('the file cannot be read', 'a pickled dict', f'{type(e).__name__}: {e}', path) from None
+        raise DataError('the file cannot be read', 'a pickled dict', f'{type(e).__name__}: {e}',
+                        path) from None
     missing = sorted(set(ids) - set(table)) if isinstance(table, dict) else ids
-    need(not missing, f'{len(ids)} pictures', f'{len(missing)} missing, first {missing[:2]}', path, SITE)
+    need(not missing, f'{len(ids)} pictures', f'{len(missing)} missing, first {missing[:2]}', path,
+         SITE)
     pictures = [np.asarray(table[i]) for i in ids]
-    bad = [i for i, p in zip(ids, pictures) if p.dtype.kind not in 'uif' or p.ndim != 3 or p.min() < 0 or not 1 < p.max() <= 255]
+    bad = [i for i, p in zip(ids, pictures) if p.dtype.kind not in 'uif' or p.ndim != 3
+           or p.min() < 0 or not 1 < p.max() <= 255]
     need(not bad, 'numbers from 0 to 255', bad[:3], path)
     return Stimuli(ids, [np.rint(p).astype(np.uint8) for p in pictures])
 
 def _pictures(images, ids, size, trust_pickle):
     images = Path(images)
     need(images.exists(), 'a folder of pictures', 'nothing', images, SITE)
-    need(trust_pickle or images.is_dir(), 'a folder of pictures', 'a pickled file, which can run programs', images,
+    need(trust_pickle or images.is_dir(), 'a folder of pictures',
+         'a pickled file, which can run programs', images,
          'prefer the folders; for a file you made or trust pass trust_pickle=True')
-    stimuli = picture_files(images, ids, SITE, name=lambda file: file.name) if images.is_dir() else _from_pickle(images, ids)
+    stimuli = picture_files(images, ids, SITE,
+                            name=lambda file: file.name) if images.is_dir(
+                                ) else _from_pickle(images, ids)
     return Squares(stimuli, size) if size else stimuli
 
 # %% ../nbs/13_bold5000.ipynb #load_bold5000
@@ -178,10 +203,13 @@ def load_bold5000(
     x, roi = x[:, ~flat], {k: v[~flat] for k, v in roi.items()}
     need(all(v.any() for v in roi.values()), 'voxels in each region', 'a region of constants', path)
     rec = Recording.from_arrays(x, image_id=names, split=np.where(test, 'test', 'train'),
-        subject=f'sub-{csi}', session=session, run=run, category=[category_of(n) for n in names], roi=roi,
+        subject=f'sub-{csi}', session=session, run=run, category=[category_of(n) for n in names],
+        roi=roi,
         source='Chang et al. 2019, Sci Data 6:49, Release 2', TR=2., space='native volume, 2 mm',
         units='% signal change', norm='raw', norm_unit='session', betas=betas, pictures=SITE,
-        dropped_voxels=np.flatnonzero(flat).tolist(), twin_columns=x.shape[1] - len({c.tobytes() for c in x.T}),
+        dropped_voxels=np.flatnonzero(flat).tolist(),
+        twin_columns=x.shape[1] - len({c.tobytes() for c in x.T}),
         listed=len(repeated), listed_shown=len(set(names[test])))
-    if images is not None: rec.stimuli = _pictures(images, sorted(set(rec.image_id.tolist())), size, trust_pickle)
+    if images is not None:
+        rec.stimuli = _pictures(images, sorted(set(rec.image_id.tolist())), size, trust_pickle)
     return rec

@@ -36,15 +36,20 @@ def plain(
     seen:dict=None, # what was made so far, by id
 ):
     "The same with every shell as a dict; what holds itself is refused."
-    if isinstance(thing, type): return thing.__name__
-    if not isinstance(thing, (Inert, dict, list, tuple)): return thing
+    if isinstance(thing, type):
+        return thing.__name__
+    if not isinstance(thing, (Inert, dict, list, tuple)):
+        return thing
     seen, fields = {} if seen is None else seen, vars(thing) if isinstance(thing, Inert) else thing
     if id(thing) not in seen:
         seen[id(thing)] = None                         # begun, not finished
-        if isinstance(fields, dict): made = {k: plain(v, seen) for k,v in fields.items()}
-        else: made = type(fields)([plain(v, seen) for v in fields])
+        if isinstance(fields, dict):
+            made = {k: plain(v, seen) for k,v in fields.items()}
+        else:
+            made = type(fields)([plain(v, seen) for v in fields])
         seen[id(thing)] = made
-    if seen[id(thing)] is None: raise DataError('a configuration holds itself')
+    if seen[id(thing)] is None:
+        raise DataError('a configuration holds itself')
     return seen[id(thing)]
 
 # %% ../nbs/45_checkpoints.ipynb #harmless
@@ -62,9 +67,13 @@ def _nothing_else():
     trust = torch.serialization
     if not hasattr(trust, 'get_unsafe_globals_in_checkpoint'):
         raise DataError('this torch cannot guard a reader', '2.6 or later', torch.__version__)
-    before = trust.get_safe_globals(); trust.clear_safe_globals()
-    try: yield
-    finally: trust.clear_safe_globals(); trust.add_safe_globals(before)
+    before = trust.get_safe_globals()
+    trust.clear_safe_globals()
+    try:
+        yield
+    finally:
+        trust.clear_safe_globals()
+        trust.add_safe_globals(before)
 
 def _why(error):
     "torch's reason, without its advice."
@@ -75,7 +84,8 @@ def _why(error):
 def _opened(path):
     "What a file holds, configuration objects as shells."
     old = 'convert an older file where nothing can be lost'
-    try: names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    try:
+        names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     except Exception as e:
         raise DataError('this checkpoint cannot be read', 'a file of torch.save, 1.6 or later',
                         _why(e), path, old) from None
@@ -91,7 +101,8 @@ def _opened(path):
 
 def _configuration(rest, path):
     "What the authors wrote of sizes, as plain values."
-    try: config, merged = plain(rest.get('config') or {}), plain(rest.get('config_merge'))
+    try:
+        config, merged = plain(rest.get('config') or {}), plain(rest.get('config_merge'))
     except (RecursionError, DataError):
         raise DataError('a configuration holds itself, or nests too deep', where=path) from None
     if not isinstance(config, dict):
@@ -120,7 +131,8 @@ def read_reference(
     path, # a .pth or .ckpt of CAD, MinD-Vis or latent diffusion
 ) -> tuple: # configuration as a dict; weights by name
     "Read a published checkpoint; nothing in it is run."
-    with _nothing_else(): state, rest = _weights(_opened(path), path)
+    with _nothing_else():
+        state, rest = _weights(_opened(path), path)
     return _configuration(rest, path), state
 
 # %% ../nbs/45_checkpoints.ipynb #compare_weights
@@ -146,8 +158,10 @@ def compare_text(
 # %% ../nbs/45_checkpoints.ipynb #fill
 def _tensors(state):
     "Weights as tensors of finite numbers."
-    try: state = {k: torch.as_tensor(v) for k,v in state.items()}
-    except Exception as e: raise DataError('weights must be numbers', found=_why(e)) from None
+    try:
+        state = {k: torch.as_tensor(v) for k,v in state.items()}
+    except Exception as e:
+        raise DataError('weights must be numbers', found=_why(e)) from None
     if bad := [k for k,v in state.items() if not v.isfinite().all()]:
         raise DataError('a weight is not finite', found=bad[:4], fix='its training failed')
     return state
@@ -161,7 +175,8 @@ def _fill(model, state, may_miss=()):
                         '\n' + compare_text(found | dict(missing=missing)), 'state',
                         'is this config of the same checkpoint?')
     model.load_state_dict(state, strict=False)
-    if hasattr(model, 'register_to_config'): model.register_to_config(_imported=True)  # for a card
+    if hasattr(model, 'register_to_config'):
+        model.register_to_config(_imported=True)  # for a card
     return model.eval()
 
 def _need(known, names, where):
@@ -205,7 +220,8 @@ def crossmodal_from_reference(
     config:dict, # fmri_config, image_config, num_cross_encoder_layers, do_cross_residual
 ) -> CrossModal: # in eval mode
     "Our phase-2 model with published weights."
-    _need(config, ['fmri_config', 'image_config'], 'config'); brain = _tensors(brain_state)
+    _need(config, ['fmri_config', 'image_config'], 'config')
+    brain = _tensors(brain_state)
     sizes = _brain_settings(brain, config['fmri_config']), mae_settings(config['image_config'])
     model = CrossModal(*sizes, config.get('num_cross_encoder_layers', 3),
                        residual=config.get('do_cross_residual', True))
@@ -249,8 +265,10 @@ def condition_from_reference(
     part = {k.removeprefix('mae.'): v for k,v in part.items() if TIME not in k}
     _need(part, ['dim_mapper.weight'], 'state')
     sizes = dict(context_dim=len(part['dim_mapper.weight']), prediction='epsilon')
-    if (last := 'channel_mapper.1.weight') in part: sizes['n_tokens'] = len(part[last])
-    else: sizes['pool'] = True
+    if (last := 'channel_mapper.1.weight') in part:
+        sizes['n_tokens'] = len(part[last])
+    else:
+        sizes['pool'] = True
     sizes |= dict(time_dim=len(time['time_proj.weight'])) if time else dict(zero_time=True)
     encoder = _brain_settings(part, config) | dict(decoder_dim=32, decoder_depth=0, decoder_heads=2)
     out = 'cls_token', 'mask_token', 'decoder_', 'pos_embed'
@@ -273,7 +291,8 @@ def unet_name(
 ) -> str: # its name in diffusers' UNet2DConditionModel
     "Translate the name of a denoiser's weight."
     head = next((a for a in UNET_NAMES if name.startswith(a)), None)
-    if head: name = UNET_NAMES[head] + name[len(head):]
+    if head:
+        name = UNET_NAMES[head] + name[len(head):]
     elif m := re.match(r'(in|out)put_blocks\.(\d+)\.(\d)\.', name):
         level, place = divmod(int(m[2]) - (m[1] == 'in'), layers + 1)
         rest, side = name[m.end():], 'down' if m[1] == 'in' else 'up'
@@ -281,7 +300,8 @@ def unet_name(
         if rest.startswith(('op.', 'conv.')):
             kind, rest = f'{side}samplers.0.', 'conv.' + rest.partition('.')[2]
         name = f'{side}_blocks.{level}.{kind}{rest}'
-    for a, b in RESNET_NAMES.items(): name = name.replace(f'.{a}.', f'.{b}.')
+    for a, b in RESNET_NAMES.items():
+        name = name.replace(f'.{a}.', f'.{b}.')
     return name
 
 # %% ../nbs/45_checkpoints.ipynb #vq_name
@@ -300,7 +320,8 @@ def vq_name(
     "Translate the name of a codec's weight."
     def level(m): return f"{m[1]}_blocks.{int(m[2]) if m[1] == 'down' else levels - 1 - int(m[2])}."
     name = re.sub(r'\b(down|up)\.(\d+)\.', level, name)
-    for a, b in VQ_NAMES.items(): name = re.sub(a, b, name)
+    for a, b in VQ_NAMES.items():
+        name = re.sub(a, b, name)
     return name
 
 # %% ../nbs/45_checkpoints.ipynb #unet_from_compvis
@@ -319,7 +340,8 @@ def unet_from_compvis(
     _need(settings, ['attention_head_dim', 'layers_per_block', 'block_out_channels'], 'config')
     if heads not in (None, settings['attention_head_dim']):
         raise DataError('attention_head_dim is the number of heads', heads, settings, 'config')
-    if time_names(state): settings['class_embed_type'] = 'identity'
+    if time_names(state):
+        settings['class_embed_type'] = 'identity'
     layers, model = settings['layers_per_block'], UNet2DConditionModel(**settings)
     own = {unet_name(k, layers): v for k,v in state.items() if TIME not in k}
     return _fill(model, own)
@@ -384,9 +406,12 @@ def _short(v):
 
 def _said(thing):
     "Text, list or table of what the caller gave."
-    if is_dataclass(thing): thing = asdict(thing)
-    if isinstance(thing, dict): return _table(('', ''), zip(thing, map(_short, thing.values())))
-    if isinstance(thing, (list, tuple)): return '\n'.join(f'- {o}' for o in thing)
+    if is_dataclass(thing):
+        thing = asdict(thing)
+    if isinstance(thing, dict):
+        return _table(('', ''), zip(thing, map(_short, thing.values())))
+    if isinstance(thing, (list, tuple)):
+        return '\n'.join(f'- {o}' for o in thing)
     return str(thing).strip() if thing else 'Not stated.'
 
 # %% ../nbs/45_checkpoints.ipynb #card-licence
@@ -399,7 +424,8 @@ def _front(model, about):
     from huggingface_hub import ModelCardData
     licence, kind = about['licence'].strip().lower(), type(model)
     named = dict(license='other', license_name=re.sub(r'[^a-z0-9.]+', '-', licence)[:60])
-    if licence in LICENCES: named = dict(license=licence)
+    if licence in LICENCES:
+        named = dict(license=licence)
     tags = ['fmri', 'brain-decoding', kind.__name__, *about.get('tags', [])]
     library = 'visdec' if kind.__module__.startswith('visdec.') else 'diffusers'
     return f'---\n{ModelCardData(library_name=library, tags=tags, **named).to_yaml()}\n---\n'
@@ -408,14 +434,16 @@ def _rights(about):
     "Licence and source, with the checksums of imported files."
     free = about['licence'].strip().lower() != 'none'
     parts = [f"Licence: {about['licence']}." if free else NO_LICENCE, f"Source: {about['source']}"]
-    if _sums(about): parts.append(_table(('file', 'sha256'), _sums(about).items()))
+    if _sums(about):
+        parts.append(_table(('file', 'sha256'), _sums(about).items()))
     return '\n\n'.join(parts)
 
 # %% ../nbs/45_checkpoints.ipynb #card-voxels
 def _voxels(model):
     "Which voxels a model expects."
     c = model.config.get('brain_config') or model.config.get('encoder') or model.config
-    if 'n_voxels' not in c: return 'This model takes no voxels.'
+    if 'n_voxels' not in c:
+        return 'This model takes no voxels.'
     silent = '_imported' in model.config
     nothing = 'the file does not say' if silent else 'none'
     rows = {'voxels': c['n_voxels'], 'voxels of a patch': c.get('patch_size'),
@@ -469,10 +497,13 @@ def save_with_card(
 ) -> Path: # the folder
     "Write weights, settings and card; the folder is complete or absent."
     card, folder = model_card(model, about), Path(folder)
-    if folder.is_dir(): other = [f.name for f in folder.iterdir() if not SAVED.fullmatch(f.name)]
-    else: other = [folder.name]*folder.exists()
-    if other: raise DataError('this place holds other things', 'a new folder, or an older save',
-                              other[:4], folder, 'choose another folder')
+    if folder.is_dir():
+        other = [f.name for f in folder.iterdir() if not SAVED.fullmatch(f.name)]
+    else:
+        other = [folder.name]*folder.exists()
+    if other:
+        raise DataError('this place holds other things', 'a new folder, or an older save',
+                        other[:4], folder, 'choose another folder')
     with atomic_folder(folder) as tmp:
         model.save_pretrained(tmp)
         config = json.loads((tmp/'config.json').read_text(encoding='utf-8'))

@@ -23,7 +23,8 @@ def _run(until, preset, data, path, out, seed, device):
 def _finish(results):
     from visdec.report import table_text, verdict, write_report
     print('\n' + table_text(results.table) + '\n')
-    for line in verdict(results.table): print('- ' + line)
+    for line in verdict(results.table):
+        print('- ' + line)
     print(f"\n{'Simulated data. ' if results.config.data == 'sim' else ''}{sum(results.about['seconds'].values()):.0f} s in all, peak memory {results.about['peak_gb']} GB")
     print(f'report: {write_report(results)}')
 
@@ -47,23 +48,30 @@ def _pretrain_store(preset, path, out, seed, device):
     from visdec.hcp import Store
     from visdec.pipeline import brain_sizes, make_config
     from visdec.pretrain import pretrain as learn
-    pick_device(device or None); config, done = make_config(preset, seed=seed), Path(out)/'pretrain-hcp'
-    if not path: raise DataError('which store?', 'a folder made by `visdec prepare hcp`', 'none', '--path')
-    store = Store(path, patch=config.brain.patch); print(store, flush=True)
-    model = learn(store, brain_sizes(config.brain), config.pretrain, config.brain.hide, out, seed, device=device or None).model
-    with atomic_folder(done) as tmp: model.save_pretrained(tmp)
+    pick_device(device or None)
+    config, done = make_config(preset, seed=seed), Path(out)/'pretrain-hcp'
+    if not path:
+        raise DataError('which store?', 'a folder made by `visdec prepare hcp`', 'none', '--path')
+    store = Store(path, patch=config.brain.patch)
+    print(store, flush=True)
+    model = learn(store, brain_sizes(config.brain), config.pretrain, config.brain.hide, out, seed,
+                  device=device or None).model
+    with atomic_folder(done) as tmp:
+        model.save_pretrained(tmp)
     print(f'encoder: {done}')
 
 # %% ../nbs/99_cli.ipynb #stages
 def _stage(name, doc):
     "A verb that runs up to a stage."
     def verb(preset='small', data='sim', path='', out='visdec-run', seed=0, device=''):
-        if name == 'pretrain' and data == 'hcp': return _pretrain_store(preset, path, out, seed, device)
+        if name == 'pretrain' and data == 'hcp':
+            return _pretrain_store(preset, path, out, seed, device)
         _run(name, preset, data, path, out, seed, device)
     verb.__name__, verb.__doc__ = name, doc
     return verb
 
-pretrain = _stage('pretrain', 'Phase 1: learn fMRI representations without labels; --data hcp reads a store made by prepare.')
+pretrain = _stage('pretrain',
+                  'Phase 1: learn fMRI representations without labels; --data hcp reads a store made by prepare.')
 tune = _stage('tune', 'Phases 1 and 2: tune the encoder with pictures.')
 prior = _stage('prior', 'Train codec and image prior, without a brain.')
 finetune = _stage('finetune', 'All training up to phase 3.')
@@ -80,7 +88,8 @@ def decode(
     samples:int=5, # pictures per new response
 ):
     "Decode the test pictures of a run, or new responses from a file."
-    if not x: return _run('decode', preset, data, path, out, seed, device)
+    if not x:
+        return _run('decode', preset, data, path, out, seed, device)
     from visdec.pipeline import decode_file, make_config
     print(f'pictures: {decode_file(make_config(preset, data, path=path, seed=seed), out, x, samples, device or None)}')
 
@@ -134,30 +143,40 @@ def inspect(
     recs = [open_prepared(f) for f in folders_in(folder)]
     print(describe_text([describe(r) for r in recs]))
     if figure and (drawn := draw(recs[0])):
-        with atomic_file(figure) as tmp: tmp.write_bytes(drawn.to_bytes())
+        with atomic_file(figure) as tmp:
+            tmp.write_bytes(drawn.to_bytes())
         print(f'figure: {figure}')
 
 # %% ../nbs/99_cli.ipynb #parser
-EXAMPLES = dict(demo='visdec demo --preset tiny --out /tmp/demo', pretrain='visdec pretrain --preset small --out run', tune='visdec tune --out run',
-                prior='visdec prior --out run', finetune='visdec finetune --out run', decode='visdec decode --out run --x new.npy --samples 3',
-                evaluate='visdec evaluate --data digits69 --path digit69_28x28.mat --out run69', report='visdec report --out run',
-                prepare='visdec prepare god GenericObjectDecoding god --images images --size 64', inspect='visdec inspect god --figure god.png')
+EXAMPLES = dict(demo='visdec demo --preset tiny --out /tmp/demo',
+                pretrain='visdec pretrain --preset small --out run', tune='visdec tune --out run',
+                prior='visdec prior --out run', finetune='visdec finetune --out run',
+                decode='visdec decode --out run --x new.npy --samples 3',
+                evaluate='visdec evaluate --data digits69 --path digit69_28x28.mat --out run69',
+                report='visdec report --out run',
+                prepare='visdec prepare god GenericObjectDecoding god --images images --size 64',
+                inspect='visdec inspect god --figure god.png')
 
 def make_parser() -> argparse.ArgumentParser:
     "One subparser for each verb, made from its signature and comments."
     from visdec import __version__
-    parser = argparse.ArgumentParser('visdec', description='Reconstruct seen pictures from fMRI: contrast, attend, diffuse.', epilog='example: visdec demo')
+    parser = argparse.ArgumentParser('visdec',
+                                     description='Reconstruct seen pictures from fMRI: contrast, attend, diffuse.', epilog='example: visdec demo')
     parser.add_argument('--version', action='version', version=f'visdec {__version__}')
     verbs = parser.add_subparsers(dest='verb', metavar='VERB', required=True)
     shared = docments(demo)
     for name, example in EXAMPLES.items():
         verb = globals()[name]
-        sub = verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__, epilog=f'example: {example}', formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        sub = verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__,
+                               epilog=f'example: {example}',
+                               formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         own = docments(verb)
         for key, p in signature(verb).parameters.items():
             word = own.get(key) or shared.get(key)
-            if p.default is Parameter.empty: sub.add_argument(key, help=word)
-            else: sub.add_argument(f'--{key}', type=type(p.default), default=p.default, help=word)
+            if p.default is Parameter.empty:
+                sub.add_argument(key, help=word)
+            else:
+                sub.add_argument(f'--{key}', type=type(p.default), default=p.default, help=word)
     return parser
 
 # %% ../nbs/99_cli.ipynb #main
@@ -168,7 +187,12 @@ def main(
     given = vars(make_parser().parse_args(args))
     verb = globals()[given.pop('verb')]
     from visdec.core import DataError
-    try: verb(**given)
-    except DataError as e: print(f'visdec: {e}', file=sys.stderr); return 2
-    except KeyboardInterrupt: print('visdec: stopped; call again with the same --out to resume', file=sys.stderr); return 130
+    try:
+        verb(**given)
+    except DataError as e:
+        print(f'visdec: {e}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('visdec: stopped; call again with the same --out to resume', file=sys.stderr)
+        return 130
     return 0

@@ -26,14 +26,16 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        grad = grad.clone(); dist.all_reduce(grad)
+        grad = grad.clone()
+        dist.all_reduce(grad)
         return grad.chunk(dist.get_world_size())[dist.get_rank()]
 
 def gather_trials(
     tokens:torch.Tensor, # (trial of this process, number)
 ): # (trial of all processes, number), and the place of this process' first trial
     "The trials of all processes, with gradients: negatives do not depend on how a batch is shared."
-    if not (dist.is_available() and dist.is_initialized()): return tokens, 0
+    if not (dist.is_available() and dist.is_initialized()):
+        return tokens, 0
     return _Gather.apply(tokens), dist.get_rank()*len(tokens)
 
 # %% ../nbs/24_contrast.ipynb #info_nce
@@ -81,7 +83,8 @@ class DCMAE(MaskedAutoencoder):
     ):
         super().__init__(n_voxels, patch_size, dim, depth, heads, decoder_dim, decoder_depth,
                          decoder_heads, mlp_ratio, eps, n_padded, dropped, tied)
-        if temperature <= 0: raise DataError('a temperature is above zero', found=temperature, where='temperature')
+        if temperature <= 0:
+            raise DataError('a temperature is above zero', found=temperature, where='temperature')
 
 # %% ../nbs/24_contrast.ipynb #one_side
 def one_side(x, pred, other, patches, hidden, temperature):
@@ -91,14 +94,16 @@ def one_side(x, pred, other, patches, hidden, temperature):
             info_nce(query, other.flatten(1), temperature))
 
 LOSSES = {'documented': dict(), 'released': dict(self_weight=.5, contrast_weight=.5),
-          'mse': dict(mse_weight=1., contrast_weight=0.), 'self': dict(cross_weight=0.), 'cross': dict(self_weight=0.),
+          'mse': dict(mse_weight=1., contrast_weight=0.), 'self': dict(cross_weight=0.),
+          'cross': dict(self_weight=0.),
           'both + mse': dict(mse_weight=1.)}
 
 def loss_weights(
     name:str, # 'documented', 'released', 'mse' (MinD-Vis), 'self', 'cross', 'both + mse'
 ) -> dict: # settings of a `DCMAE`
     "Named weights of the loss: what CAD documents, what its code applied, and the parts alone."
-    if name not in LOSSES: raise DataError('no such loss', list(LOSSES), name, 'name')
+    if name not in LOSSES:
+        raise DataError('no such loss', list(LOSSES), name, 'name')
     return dict(self_weight=1., cross_weight=.5, contrast_weight=1., mse_weight=0.) | LOSSES[name]
 
 # %% ../nbs/24_contrast.ipynb #losses
@@ -111,10 +116,12 @@ def losses(self:DCMAE,
     "Restore two views and compare them with the original and with each other."
     c, n = self.config, len(x)*(dist.get_world_size() if dist.is_initialized() else 1)
     if n < 2 and c.contrast_weight*(c.self_weight + c.cross_weight):
-        raise DataError('a contrast needs rivals', '2 trials or more', n, 'x', 'use a larger batch, or contrast_weight=0')
+        raise DataError('a contrast needs rivals', '2 trials or more', n, 'x',
+                        'use a larger batch, or contrast_weight=0')
     views = self.predict(torch.cat([x, x]), torch.cat([hidden1, hidden2])).chunk(2)
     sides = [one_side(x, *views, self.patches(x), hidden1, c.temperature)]
-    if c.symmetric: sides.append(one_side(x, *views[::-1], self.patches(x), hidden2, c.temperature))
+    if c.symmetric:
+        sides.append(one_side(x, *views[::-1], self.patches(x), hidden2, c.temperature))
     mse, own, cross = (sum(part)/len(sides) for part in zip(*sides))
     total = c.mse_weight*mse + c.contrast_weight*(c.self_weight*own + c.cross_weight*cross)
     return DCMAELosses(mse, own, cross, total)

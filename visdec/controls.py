@@ -51,7 +51,8 @@ def shuffle_pairs(
     groups=None, # (trial,): deal out within a group only, e.g. `rec.run`
 ): # the same kind, responses in another order
     "Responses dealt out to the wrong pictures: the training set of the refitted control."
-    if isinstance(x, Recording): return _shuffle_recording(x, seed, groups)
+    if isinstance(x, Recording):
+        return _shuffle_recording(x, seed, groups)
     order = shuffled_order(len(x), rng(seed, 'pairs'), groups)
     if groups is not None and len(np.unique(groups)) == len(x):
         raise DataError('nothing to shuffle', 'groups of 2 trials or more', 'one trial per group')

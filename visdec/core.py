@@ -33,7 +33,8 @@ def derive(
     *keys, # names of the draw: strings, integers, bytes
 ) -> int: # a seed in [0, 2**63)
     "A seed that is a pure function of `seed` and the names in `keys`."
-    text = '\x1f'.join(k.hex() if isinstance(k, bytes) else f'{type(k).__name__[0]}{k}' for k in (int(seed), *keys))
+    text = '\x1f'.join(k.hex() if isinstance(k, bytes) else f'{type(k).__name__[0]}{k}'
+                       for k in (int(seed), *keys))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), 'big') >> 1
 
 # %% ../nbs/00_core.ipynb #generators
@@ -58,25 +59,33 @@ def set_seed(
 ) -> None:
     "Seed Python, numpy and torch (all devices); what libraries draw on their own then repeats."
     import torch
-    random.seed(seed); np.random.seed(seed % 2**32); torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 # %% ../nbs/00_core.ipynb #atomic
 def _sync(path):
     fd = os.open(path, os.O_RDONLY)
-    try: os.fsync(fd)
-    finally: os.close(fd)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 @contextmanager
 def atomic_file(
     path, # where the file will stand
 ): # yields the temporary path to write to
     "Write a file so that it is complete or absent; on an error the old file stays."
-    path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
         yield tmp
-        _sync(tmp); os.replace(tmp, path); _sync(path.parent)
-    finally: tmp.unlink(missing_ok=True)
+        _sync(tmp)
+        os.replace(tmp, path)
+        _sync(path.parent)
+    finally:
+        tmp.unlink(missing_ok=True)
 
 # %% ../nbs/00_core.ipynb #atomic_folder
 @contextmanager
@@ -84,28 +93,41 @@ def atomic_folder(
     path, # where the folder will stand; one that exists is replaced at the end
 ): # yields the temporary folder to fill
     "Write a folder so that it is complete or absent; on an error the old folder stays."
-    path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     tmp, old = (path.with_name(f'.{path.name}.{os.getpid()}.{s}') for s in ('tmp', 'old'))
-    shutil.rmtree(tmp, ignore_errors=True); tmp.mkdir()
+    shutil.rmtree(tmp, ignore_errors=True)
+    tmp.mkdir()
     try:
         yield tmp
-        for f in tmp.rglob('*'): _sync(f)
-        if path.exists(): os.replace(path, old)
-        os.replace(tmp, path); _sync(path.parent)
+        for f in tmp.rglob('*'):
+            _sync(f)
+        if path.exists():
+            os.replace(path, old)
+        os.replace(tmp, path)
+        _sync(path.parent)
     finally:
-        for f in (tmp, old): shutil.rmtree(f, ignore_errors=True)
+        for f in (tmp, old):
+            shutil.rmtree(f, ignore_errors=True)
 
 # %% ../nbs/00_core.ipynb #fingerprint
 def _canonical(obj):
-    if is_dataclass(obj): return _canonical(asdict(obj))
-    if isinstance(obj, dict): return {str(k): _canonical(v) for k,v in sorted(obj.items(), key=lambda o: str(o[0]))}
-    if isinstance(obj, (list, tuple)): return [_canonical(o) for o in obj]
-    if isinstance(obj, np.generic): return obj.item()
-    if hasattr(obj, 'detach'): obj = obj.detach().cpu().numpy()
+    if is_dataclass(obj):
+        return _canonical(asdict(obj))
+    if isinstance(obj, dict):
+        return {str(k): _canonical(v) for k,v in sorted(obj.items(), key=lambda o: str(o[0]))}
+    if isinstance(obj, (list, tuple)):
+        return [_canonical(o) for o in obj]
+    if isinstance(obj, np.generic):
+        return obj.item()
+    if hasattr(obj, 'detach'):
+        obj = obj.detach().cpu().numpy()
     if isinstance(obj, np.ndarray):
         data = obj if obj.dtype.hasobject or obj.dtype.kind == 'U' else np.ascontiguousarray(obj)
-        raw = '\x1f'.join(map(str, data.ravel().tolist())).encode() if data.dtype.kind in 'OU' else data.data
-        return [str(obj.dtype.kind), list(obj.shape), hashlib.blake2b(raw, digest_size=16).hexdigest()]
+        raw = '\x1f'.join(map(str,
+                              data.ravel().tolist())).encode() if data.dtype.kind in 'OU' else data.data
+        return [str(obj.dtype.kind), list(obj.shape),
+                hashlib.blake2b(raw, digest_size=16).hexdigest()]
     return obj if isinstance(obj, (str, int, float, bool, type(None))) else str(obj)
 
 def fingerprint(
@@ -120,7 +142,8 @@ def sha256_file(
     path, # a file
 ) -> str: # 64 hexadecimal digits
     "The SHA-256 checksum of a file."
-    with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
+    with open(path, 'rb') as f:
+        return hashlib.file_digest(f, 'sha256').hexdigest()
 
 # %% ../nbs/00_core.ipynb #paths
 def visdec_home() -> Path: # the folder for downloads and models
@@ -148,8 +171,11 @@ def pick_device(
     "The device to compute on; refuses one that this machine does not have."
     import torch
     if not name or name == 'auto':
-        name = 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
-    try: dev = torch.device(name); torch.zeros(1, device=dev)
+        name = 'cuda' if torch.cuda.is_available(
+            ) else 'mps' if torch.backends.mps.is_available() else 'cpu'
+    try:
+        dev = torch.device(name)
+        torch.zeros(1, device=dev)
     except Exception as e:
         raise DataError('this device cannot be used', found=name, where='device',
                         fix=f'use --device cpu ({type(e).__name__})') from None
@@ -162,19 +188,26 @@ def download(
     sha256:str, # the checksum it must have
 ) -> Path: # the checked file
     "Fetch a file once, resuming what has arrived; refuses a wrong checksum."
-    path = Path(path); part = path.with_name(path.name + '.part')
-    if path.exists() and sha256_file(path) == sha256: return path
+    path = Path(path)
+    part = path.with_name(path.name + '.part')
+    if path.exists() and sha256_file(path) == sha256:
+        return path
     path.parent.mkdir(parents=True, exist_ok=True)
     have = part.stat().st_size if part.exists() else 0
     req = urllib.request.Request(url, headers={'Range': f'bytes={have}-'} if have else {})
     try:
-        with urllib.request.urlopen(req, timeout=30) as r, open(part, 'ab' if r.status == 206 else 'wb') as f: shutil.copyfileobj(r, f)
+        with urllib.request.urlopen(req, timeout=30) as r, open(
+            part, 'ab' if r.status == 206 else 'wb') as f:
+            shutil.copyfileobj(r, f)
     except OSError as e:
         if getattr(e, 'code', None) != 416:           # 416: all bytes are here already
-            raise DataError('the download failed', found=e, where=url, fix='call again: it resumes') from None
+            raise DataError('the download failed', found=e, where=url,
+                            fix='call again: it resumes') from None
     if sha256_file(part) != sha256:
-        found = sha256_file(part); part.unlink()
-        raise DataError('the checksum is wrong', expected=sha256, found=found, where=url, fix='the file was removed; try again')
+        found = sha256_file(part)
+        part.unlink()
+        raise DataError('the checksum is wrong', expected=sha256, found=found, where=url,
+                        fix='the file was removed; try again')
     os.replace(part, path)
     return path
 
@@ -186,7 +219,11 @@ def exercise(
     from functools import wraps
     @wraps(check)
     def run(*args, **kw):
-        try: check(*args, **kw)
-        except NotImplementedError: print('to do'); return False
-        print('correct'); return True
+        try:
+            check(*args, **kw)
+        except NotImplementedError:
+            print('to do')
+            return False
+        print('correct')
+        return True
     return run

@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from PIL import Image
 from torch import nn
 from .core import DataError, derive
-from .batches import augment
+from .study import augment
 from .ridge import fold_of, ridge_features
 from .train import Trained, TrainConfig, train
 from .mae import MaskedAutoencoder, fresh
@@ -62,10 +62,14 @@ class BrainConditioner(ModelMixin, ConfigMixin):
     ):
         super().__init__()
         n, dim = self.hold(encoder)
-        if not pool: self.channel_mapper, self.time_mapper = over_tokens(n, n_tokens), over_tokens(n_tokens, 1)
-        self.dim_mapper, self.time_proj = nn.Linear(dim, context_dim), nn.Linear(context_dim, time_dim)
+        if not pool:
+            self.channel_mapper, self.time_mapper = over_tokens(n, n_tokens), over_tokens(n_tokens,
+                                                                                          1)
+        self.dim_mapper, self.time_proj = nn.Linear(dim, context_dim), nn.Linear(context_dim,
+                                                                                 time_dim)
         if zero_time:
-            for p in self.time_proj.parameters(): nn.init.zeros_(p)
+            for p in self.time_proj.parameters():
+                nn.init.zeros_(p)
     def hold(self, encoder):
         "Take in a brain encoder; returns its patches and their width."
         brain = MaskedAutoencoder(**encoder)
@@ -73,7 +77,8 @@ class BrainConditioner(ModelMixin, ConfigMixin):
         self.pos_embed = nn.Parameter(brain.pos_embed[:, 1:].clone(), requires_grad=False)
         return encoder['n_voxels']//encoder['patch_size'], encoder['dim']
     def forward(self, x): return self.translate(self.tokens(x))
-    def null(self, n): return self(torch.zeros(n, self.config.encoder['n_voxels'], device=self.device))
+    def null(self, n):
+        return self(torch.zeros(n, self.config.encoder['n_voxels'], device=self.device))
 
 # %% ../nbs/44_decode.ipynb #translate
 @patch
@@ -82,9 +87,11 @@ def tokens(self:BrainConditioner,
 ) -> torch.Tensor: # (trial, patch, dim); (trial, 1, dim) when pooled
     "What the encoder says of every patch."
     if x.ndim != 2 or x.shape[1] != self.config.encoder['n_voxels']:
-        raise DataError('the responses do not fit the encoder', f"(trial, {self.config.encoder['n_voxels']})", tuple(x.shape), 'x')
+        raise DataError('the responses do not fit the encoder',
+                        f"(trial, {self.config.encoder['n_voxels']})", tuple(x.shape), 'x')
     tokens = self.patch_embed(x) + self.pos_embed
-    for block in self.blocks: tokens = block(tokens)
+    for block in self.blocks:
+        tokens = block(tokens)
     return self.norm(tokens.mean(1, keepdim=True) if self.config.get('pool') else tokens)
 
 @patch
@@ -92,8 +99,10 @@ def translate(self:BrainConditioner,
     tokens:torch.Tensor, # (trial, patch, dim)
 ) -> Condition: # context (trial, token, context_dim), temb (trial, time_dim)
     "Brain tokens as context tokens and time vector."
-    if self.config.pool: one = context = self.dim_mapper(tokens)
-    else: one = self.time_mapper(context := self.dim_mapper(self.channel_mapper(tokens)))
+    if self.config.pool:
+        one = context = self.dim_mapper(tokens)
+    else:
+        one = self.time_mapper(context := self.dim_mapper(self.channel_mapper(tokens)))
     return Condition(context, self.time_proj(one)[:, 0])
 
 @patch(cls_method=True)
@@ -104,7 +113,8 @@ def from_encoder(cls:BrainConditioner,
     **sizes, # other settings of the class
 ) -> BrainConditioner: # holds a copy of the encoder
     "A conditioner around a trained encoder."
-    if n_tokens is not None: sizes['n_tokens'] = n_tokens
+    if n_tokens is not None:
+        sizes['n_tokens'] = n_tokens
     new = fresh(cls, dict(encoder=encoder_settings(brain), **sizes), seed, 'conditioner')
     own = {k: v for k,v in brain.state_dict().items() if k in new.state_dict()}
     new.load_state_dict(own | dict(pos_embed=own['pos_embed'][:, 1:]), strict=False)
@@ -140,13 +150,15 @@ def from_prior(cls:ReadoutConditioner,
     bypass:bool=True, # read the response itself beside its tokens
 ): # ReadoutConditioner, with copies of both
     "A readout between a trained encoder and a trained prior."
-    sizes = {k: told.config[k] for k in ('seen', 'context_dim', 'time_dim', 'prediction')} | dict(bypass=bypass)
+    sizes = {k: told.config[k]
+             for k in ('seen', 'context_dim', 'time_dim', 'prediction')} | dict(bypass=bypass)
     new = cls.from_encoder(brain, seed=seed, **sizes)
     new.told.load_state_dict(told.state_dict())
     return new
 
 # %% ../nbs/44_decode.ipynb #ridge_at
-READOUT_ALPHAS = tuple(10.**np.arange(0, 6.5, .5))            # for tokens and voxels, whose deviation is about one
+# for tokens and voxels, whose deviation is about one
+READOUT_ALPHAS = tuple(10.**np.arange(0, 6.5, .5))
 
 def ridge_at(
     x, y, # to learn from, (trial, token) and (trial, feature)
@@ -164,7 +176,9 @@ def ridge_at(
 @torch.no_grad()
 def _pages(conditioner, x, bs=256):
     "What the readout reads of all trials, float32 (trial, patch dim + voxel)."
-    parts = [conditioner.pages(torch.as_tensor(x[i:i+bs], dtype=torch.float32, device=conditioner.device)).cpu() for i in range(0, len(x), bs)]
+    parts = [conditioner.pages(torch.as_tensor(x[i:i+bs], dtype=torch.float32,
+                                               device=conditioner.device)).cpu()
+                                               for i in range(0, len(x), bs)]
     return torch.cat(parts).numpy()
 
 def fit_readout(
@@ -179,9 +193,11 @@ def fit_readout(
     pages, y = _pages(conditioner, x), np.asarray(seen, np.float32).reshape(len(seen), -1)
     groups = np.arange(len(x)) if groups is None else groups
     whole = ridge_features(pages, y, groups, READOUT_ALPHAS, folds, seed=seed)
-    conditioner.readout.load_state_dict(dict(weight=torch.tensor(whole.weight.T.copy()), bias=torch.tensor(whole.intercept)))
+    conditioner.readout.load_state_dict(dict(weight=torch.tensor(whole.weight.T.copy()),
+                                             bias=torch.tensor(whole.intercept)))
     fold, out = fold_of(groups, folds, seed), np.empty_like(y)
-    for k in range(folds): out[fold == k] = ridge_at(pages[fold != k], y[fold != k], whole.alpha, pages[fold == k])
+    for k in range(folds):
+        out[fold == k] = ridge_at(pages[fold != k], y[fold != k], whole.alpha, pages[fold == k])
     return torch.tensor(out).reshape(np.shape(seen))
 
 # %% ../nbs/44_decode.ipynb #Denoiser
@@ -195,15 +211,20 @@ class Denoiser(nn.Module):
     ):
         super().__init__()
         self.conditioner, self.unet, self.reads = conditioner, unet, reads
-        parts = dict(none=lambda: [], xattn=lambda: xattn_parameters(unet), all=lambda: [n for n,_ in unet.named_parameters()])
-        if train_unet not in parts: raise DataError('no such part of the denoiser', list(parts), train_unet, 'train_unet')
+        parts = dict(none=lambda: [], xattn=lambda: xattn_parameters(unet),
+                     all=lambda: [n for n,_ in unet.named_parameters()])
+        if train_unet not in parts:
+            raise DataError('no such part of the denoiser', list(parts), train_unet, 'train_unet')
         chosen = set(parts[train_unet]())
-        for name, p in unet.named_parameters(): p.requires_grad_(name in chosen)
-        for name, p in conditioner.named_parameters(): p.requires_grad_(name.startswith('told.') if reads else name != 'pos_embed')
+        for name, p in unet.named_parameters():
+            p.requires_grad_(name in chosen)
+        for name, p in conditioner.named_parameters():
+            p.requires_grad_(name.startswith('told.') if reads else name != 'pos_embed')
 
     def forward(self, z_t, t, x):
         "The guessed noise in `z_t`."
-        return guess_noise(self.unet, z_t, t, self.conditioner.told(x) if self.reads else self.conditioner(x))
+        return guess_noise(self.unet, z_t, t,
+                           self.conditioner.told(x) if self.reads else self.conditioner(x))
 
 # %% ../nbs/44_decode.ipynb #finetune
 FinetuneLosses = namedtuple('FinetuneLosses', 'total')
@@ -221,14 +242,19 @@ def finetune(
     out=None, seed:int=0, progress:bool=True, device=None, # as in `train`
 ) -> Trained: # model is a `Denoiser`, with `.conditioner` and `.unet`
     "Phase 3: train conditioner and denoiser on pairs."
-    x, z = torch.as_tensor(np.asarray(x if readings is None else readings, np.float32)), encode(codec, images)
-    if len(x) != len(z): raise DataError('each response needs its picture', len(x), f'{len(z)} pictures')
+    x, z = torch.as_tensor(np.asarray(x if readings is None else readings,
+                                      np.float32)), encode(codec, images)
+    if len(x) != len(z):
+        raise DataError('each response needs its picture', len(x), f'{len(z)} pictures')
     def make_batch(index, g):
         away = torch.rand(len(index), *[1]*(x.ndim - 1), generator=g) < blank
         told = augment(x[index], g, noise, drop, mix) if readings is None else x[index]
-        return draw_noise(z[index], g, conditioner.config.prediction) | dict(x=told.masked_fill(away, 0))
-    def losses(model, b): return FinetuneLosses(noise_loss(model(b['z_t'], b['t'], b['x']), b['target']))
-    return train(Denoiser(conditioner, unet, train_unet, readings is not None), make_batch, losses, len(x), config, out, seed, 'finetune', progress, device)
+        return draw_noise(z[index], g,
+                          conditioner.config.prediction) | dict(x=told.masked_fill(away, 0))
+    def losses(model, b):
+        return FinetuneLosses(noise_loss(model(b['z_t'], b['t'], b['x']), b['target']))
+    return train(Denoiser(conditioner, unet, train_unet, readings is not None), make_batch, losses,
+                 len(x), config, out, seed, 'finetune', progress, device)
 
 # %% ../nbs/44_decode.ipynb #BrainToImagePipeline
 @dataclass
@@ -247,7 +273,8 @@ class BrainToImagePipeline(DiffusionPipeline):
     ):
         super().__init__()
         if (told := scheduler.config.prediction_type) != (own := conditioner.config.prediction):
-            raise DataError('the sampler expects another guess', own, told, 'prediction', 'see make_scheduler')
+            raise DataError('the sampler expects another guess', own, told, 'prediction',
+                            'see make_scheduler')
         self.register_modules(conditioner=conditioner, unet=unet, codec=codec, scheduler=scheduler)
         self.register_to_config(chunk=chunk)
 
@@ -258,7 +285,8 @@ def noise_keys(
     seed:int, # of the sampling
 ) -> list: # (trial sample,) whole numbers
     "A key for each sample, from the trial's own numbers and nothing else."
-    return [derive(seed, 'decode', row.tobytes(), s) for row in np.ascontiguousarray(x, '<f4') for s in range(samples)]
+    return [derive(seed, 'decode', row.tobytes(), s) for row in np.ascontiguousarray(x, '<f4')
+            for s in range(samples)]
 
 def check_responses(
     x, # what was given to decode
@@ -267,10 +295,12 @@ def check_responses(
     "Refuse what is not finite responses of the right width."
     x = np.asarray(x, np.float32)
     if x.ndim != 2 or not len(x) or x.shape[1] != n_voxels:
-        raise DataError('the responses do not fit the decoder', f'(trial, {n_voxels})', x.shape, 'x', 'use the voxels of training, padded to patches')
+        raise DataError('the responses do not fit the decoder', f'(trial, {n_voxels})', x.shape,
+                        'x', 'use the voxels of training, padded to patches')
     if not np.isfinite(x).all():
         trial, voxel = np.argwhere(~np.isfinite(x))[0]
-        raise DataError('a response is not a finite number', found=x[trial, voxel], where=f'x, trial {trial}, voxel {voxel}')
+        raise DataError('a response is not a finite number', found=x[trial, voxel],
+                        where=f'x, trial {trial}, voxel {voxel}')
     return x
 
 # %% ../nbs/44_decode.ipynb #paint
@@ -300,14 +330,18 @@ def __call__(self:BrainToImagePipeline,
     output_type:str='pil', # 'pil' pictures, or 'np': uint8 (trial, sample, row, col, rgb)
 ) -> DecodedImages: # .images[trial][sample]
     "Decode responses."
-    if output_type not in ('pil', 'np'): raise DataError('no such output', ['pil', 'np'], output_type, 'output_type')
-    if samples < 1: raise DataError('at least one sample is needed', found=samples, where='samples')
+    if output_type not in ('pil', 'np'):
+        raise DataError('no such output', ['pil', 'np'], output_type, 'output_type')
+    if samples < 1:
+        raise DataError('at least one sample is needed', found=samples, where='samples')
     x = check_responses(x, self.conditioner.config.encoder['n_voxels'])
     keys, size = noise_keys(x, samples, seed), self.config.chunk
     rows = np.resize(np.arange(len(keys)), -(-len(keys)//size)*size).reshape(-1, size)
-    parts = [self.paint(torch.as_tensor(x[r//samples]), [keys[i] for i in r], steps, guidance) for r in self.progress_bar(rows)]
+    parts = [self.paint(torch.as_tensor(x[r//samples]), [keys[i] for i in r], steps, guidance)
+             for r in self.progress_bar(rows)]
     images = np.concatenate(parts)[:len(keys)].reshape(len(x), samples, *parts[0].shape[1:])
-    return DecodedImages(images if output_type == 'np' else [[Image.fromarray(p) for p in trial] for trial in images])
+    return DecodedImages(images if output_type == 'np'
+                         else [[Image.fromarray(p) for p in trial] for trial in images])
 
 # %% ../nbs/44_decode.ipynb #decode_array
 def decode_array(

@@ -23,7 +23,8 @@ def _read_mat(path):
     if not Path(path).is_file():
         raise DataError('the file is not there', expected='digit69_28x28.mat', where=path,
                         fix='request it: data.ru.nl, collection di.dcc.DSC_2018.00112_485')
-    try: mat = loadmat(path, variable_names=KEYS, appendmat=False)
+    try:
+        mat = loadmat(path, variable_names=KEYS, appendmat=False)
     except Exception as e:                      # scipy raises many kinds, down to zlib.error
         raise DataError('the file cannot be read', 'a complete MATLAB 5 file',
                         f'{type(e).__name__}: {e}', path, 'fetch it again') from None

@@ -30,11 +30,14 @@ class WorldEvaluator(ModelMixin, ConfigMixin):
         width:int=16, # channels of the first block; doubled in each further one
     ):
         super().__init__()
-        def block(a, b): return nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2))
+        def block(a, b):
+            return nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b),
+                                 nn.ReLU(), nn.MaxPool2d(2))
         n = int(np.log2(size//4))                                 # down to 4 x 4
         wide = [3, *(width*2**i for i in range(n))]
         self.blocks = nn.Sequential(*map(block, wide[:-1], wide[1:]))
-        self.head = nn.Sequential(nn.Flatten(), nn.Dropout(.3), nn.Linear(16*wide[-1], len(categories)))
+        self.head = nn.Sequential(nn.Flatten(), nn.Dropout(.3),
+                                  nn.Linear(16*wide[-1], len(categories)))
     def forward(self, pictures): return self.head(self.blocks(pictures))
 
 # %% ../nbs/51_features.ipynb #logits
@@ -46,9 +49,12 @@ def category_logits(
 ) -> np.ndarray: # float64 (picture, category)
     "How strongly the evaluator sees each category in each picture."
     size, device = evaluator.config.size, next(evaluator.parameters()).device
-    if np.shape(pictures)[1:] != (size, size, 3): raise DataError('pictures of the wrong size', expected=(size, size, 3), found=np.shape(pictures)[1:], where='category_logits')
+    if np.shape(pictures)[1:] != (size, size, 3):
+        raise DataError('pictures of the wrong size', expected=(size, size, 3),
+                        found=np.shape(pictures)[1:], where='category_logits')
     evaluator.eval()
-    return np.concatenate([evaluator(to_tensor(pictures[i:i+bs]).to(device)).double().cpu().numpy() for i in range(0, len(pictures), bs)])
+    return np.concatenate([evaluator(to_tensor(pictures[i:i+bs]).to(device)).double().cpu().numpy()
+                           for i in range(0, len(pictures), bs)])
 
 def category_index(
     evaluator, # WorldEvaluator
@@ -56,12 +62,15 @@ def category_index(
 ) -> np.ndarray: # (picture,) place among the logits
     "Where the logits of named categories stand."
     place = {k: i for i,k in enumerate(evaluator.config.categories)}
-    if unknown := sorted(set(map(str, names)) - set(place)): raise DataError('the evaluator does not know these categories', found=unknown[:3], where='category_index')
+    if unknown := sorted(set(map(str, names)) - set(place)):
+        raise DataError('the evaluator does not know these categories', found=unknown[:3],
+                        where='category_index')
     return np.array([place[str(k)] for k in names])
 
 # %% ../nbs/51_features.ipynb #train_evaluator
 EvaluatorLoss = namedtuple('EvaluatorLoss', 'total')
-EVALUATOR = {p: TrainConfig(steps=s, bs=96, lr=3e-3, warmup=20, betas=(.9, .99), save_every=10**6) for p,s in dict(tiny=80, small=250, medium=250).items()}
+EVALUATOR = {p: TrainConfig(steps=s, bs=96, lr=3e-3, warmup=20, betas=(.9, .99), save_every=10**6)
+             for p,s in dict(tiny=80, small=250, medium=250).items()}
 
 def roughen(x, g):
     "Soften half of the pictures by a random degree, and add noise of a random strength."
@@ -79,8 +88,10 @@ def train_evaluator(
     "Train the judge of a world on drawings of its own; it never sees a picture of the experiment."
     pictures, names = world_pictures(preset, 6, seed)
     torch.manual_seed(derive(seed, 'evaluator'))
-    model = WorldEvaluator([category_name(n, seed) for n in sorted(world_numbers(preset))], world_of(preset).size)
+    model = WorldEvaluator([category_name(n, seed) for n in sorted(world_numbers(preset))],
+                           world_of(preset).size)
     x, y = to_tensor(pictures), torch.tensor(category_index(model, names))
     def make_batch(i, g): return dict(x=roughen(x[i], g), y=y[i])
     def losses(m, b): return EvaluatorLoss(F.cross_entropy(m(b['x']), b['y'], label_smoothing=.1))
-    return train(model, make_batch, losses, len(x), EVALUATOR[preset], out, seed, 'evaluator', progress, device)
+    return train(model, make_batch, losses, len(x), EVALUATOR[preset], out, seed, 'evaluator',
+                 progress, device)

@@ -26,7 +26,8 @@ def need(
     fix:str='fetch the file again', # what the reader can do
 ) -> None:
     "Refuse data that are not as published, with a `DataError`."
-    if not ok: raise DataError('the data are not as published', expected, found, where, fix)
+    if not ok:
+        raise DataError('the data are not as published', expected, found, where, fix)
 
 # %% ../nbs/12_god.ipynb #name_of
 NAME = re.compile(r'n(\d{8})(?:_(\d{1,6}))?(?:\.JPEG)?')
@@ -107,7 +108,8 @@ def read_bdata(
     import h5py
     path = Path(path)
     need(path.is_file(), 'a file', 'nothing', path, 'figshare.com, article 7387130')
-    try: table, keys, value, words = (_read_hdf5 if h5py.is_hdf5(path) else _read_mat)(path)
+    try:
+        table, keys, value, words = (_read_hdf5 if h5py.is_hdf5(path) else _read_mat)(path)
     except Exception as e:                         # both libraries raise many kinds
         raise DataError('the file cannot be read', 'dataset and metadata',
                         f'{type(e).__name__}: {e}', path, 'fetch it again') from None
@@ -151,7 +153,8 @@ def _runs(b, split):
         session = np.array([f'{s}{int(n):02d}' for s, n in zip(session, b.column('Session'))])
     seen, run, last = {}, [], None
     for key in zip(session, b.column('Run')):
-        if key != last: seen[key] = seen.get(key, 0) + 1
+        if key != last:
+            seen[key] = seen.get(key, 0) + 1
         run.append(f'{key[1]:g}' + f'.{seen[key]}'*(seen[key] > 1))
         last = key
     return session, np.array(run)
@@ -217,8 +220,10 @@ def _load_bdata(files):
     "All trials of one file, or of the three of the fMRIPrep edition."
     parts = [_part(read_bdata(path), split) for split, path in files.items()]
     for path, (_, _, roi) in zip(files.values(), parts):
-        same = {k: v.tolist() for k, v in roi.items()} == {k: v.tolist() for k, v in parts[0][2].items()}
-        need(same, f'the regions of {next(iter(files.values())).name}', 'others', f'{path}, metadata')
+        same = {k: v.tolist() for k, v in roi.items()} == {k: v.tolist()
+                                                           for k, v in parts[0][2].items()}
+        need(same, f'the regions of {next(iter(files.values())).name}', 'others',
+             f'{path}, metadata')
     labels = {k: np.concatenate([p[1][k] for p in parts]) for k in parts[0][1]}
     again = one_back(labels['image_id'], np.char.add(labels['session'], labels['run']))
     keep = ~(again & (labels['split'] != 'imagery'))
@@ -236,7 +241,8 @@ def _record(x, labels, roi, subject, where, meta):
     category = np.array([n.partition('_')[0] for n in names])
     shown = dict(zip(category[split == 'test'], names[split == 'test']))
     names = [shown[c] if s == 'imagery' else n for n, s, c in zip(names, split, category)]
-    with np.errstate(over='ignore'): x = x.astype(np.float32)
+    with np.errstate(over='ignore'):
+        x = x.astype(np.float32)
     need(np.isfinite(x).all(), 'finite responses', 'NaN or infinity', f'{where}, voxel data')
     flat = np.ptp(x, axis=0) == 0
     roi = {k: v[~flat] for k, v in roi.items()}
@@ -268,7 +274,8 @@ def god_files(
         named = re.match(r'(?:Subject|sbj_)(\d+)', path.name)
         need(not named or int(named[1]) == n, f'subject {n}', path.name, path, 'choose one subject')
         there = [f for f, files in forms.items() if path in files.values()]
-        if not there: there, forms = ['own'], {'own': {None: path}}
+        if not there:
+            there, forms = ['own'], {'own': {None: path}}
     form = there[0] if there[0] != 'own' else path.suffix[1:]
     files = forms[there[0]]
     missing = [p.name for p in files.values() if not p.is_file()]
@@ -283,13 +290,16 @@ def read_table(
     path, # csv without header: number, file name
 ) -> list: # names without .JPEG, in the order of the file
     "The picture names of a companion table; both columns must say the same."
-    try: rows = [r for r in csv.reader(Path(path).open(newline='', encoding='utf-8')) if r]
+    try:
+        rows = [r for r in csv.reader(Path(path).open(newline='', encoding='utf-8')) if r]
     except (OSError, UnicodeDecodeError, csv.Error) as e:
         raise DataError('the table cannot be read', found=e, where=path) from None
     names = []
     for i, row in enumerate(rows):
-        try: agree = abs(number_of(row[1]) - float(row[0])) < 5e-7
-        except (IndexError, ValueError): agree = False
+        try:
+            agree = abs(number_of(row[1]) - float(row[0])) < 5e-7
+        except (IndexError, ValueError):
+            agree = False
         need(agree, 'a number and the same picture as a name', row, f'{path}, line {i + 1}')
         names.append(row[1].removesuffix('.JPEG'))
     need(names and len(set(names)) == len(names), 'distinct pictures', f'{len(names)} lines', path)
@@ -310,7 +320,8 @@ ABSENT = ['run', 'session number', 'imagery trials']
 
 def _open_npz(path, keys):
     try:
-        with np.load(path, allow_pickle=False) as f: data = {k: f[k] for k in f.files}
+        with np.load(path, allow_pickle=False) as f:
+            data = {k: f[k] for k in f.files}
     except Exception as e:                         # zip, header and pickle errors
         raise DataError('the file cannot be read', f'an npz with {list(keys)[:3]} …',
                         f'{type(e).__name__}: {e}', path, 'fetch it again') from None
@@ -335,7 +346,8 @@ def _npz_arrays(path, names):
              f'{y.dtype} {y.shape}', f'{path}, {k}')
     need(len(mean) == len(names['test']), len(names['test']), mean.shape, f'{path}, arr_2')
     for k in ROIS:
-        need(a[k].dtype == bool and a[k].shape == width, f'bool {width}', f'{a[k].dtype} {a[k].shape}',
+        need(a[k].dtype == bool and a[k].shape == width, f'bool {width}',
+             f'{a[k].dtype} {a[k].shape}',
              f'{path}, {k}', 'masks of 0 and 1: use .astype(bool)')
     i = _lines(a['arr_3'], len(names['train']), len(train), f'{path}, arr_3')
     j = _lines(a['arr_4'], len(names['test']), len(test), f'{path}, arr_4')
@@ -351,7 +363,8 @@ def _load_npz(files):
     need(names, TABLES[0], 'none', path.parent, 'put both tables beside the npz')
     a, i, j = _npz_arrays(path, names)
     split = np.repeat(['train', 'test'], [len(i), len(j)])
-    labels = dict(image_id=np.r_[np.array(names['train'])[i], np.array(names['test'])[j]], split=split,
+    labels = dict(image_id=np.r_[np.array(names['train'])[i], np.array(names['test'])[j]],
+                  split=split,
                   run=np.full(len(split), ''), session=np.array([SESSION[s] for s in split]))
     meta = dict(norm=str(a.get('norm', 'as in the file: z-scored by run where others made it')),
                 units='as in the file', absent=ABSENT)
@@ -363,13 +376,17 @@ def class_index(
     synsets, # categories that need a class
 ) -> dict: # synset -> (class number, class name)
     "The ImageNet class of each category; refuses a category without one."
-    try: table = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as e: raise DataError('the table cannot be read', found=e, where=path) from None
-    need(isinstance(table, dict) and all(isinstance(v, list) and len(v) > 1 for v in table.values()),
+    try:
+        table = json.loads(Path(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError) as e:
+        raise DataError('the table cannot be read', found=e, where=path) from None
+    need(isinstance(table, dict)
+         and all(isinstance(v, list) and len(v) > 1 for v in table.values()),
          'number: [synset, …, name]', type(table), path)
     index = {s: (int(k), v[-1]) for k, v in table.items() for s in v[:-1]}
     missing = sorted(set(map(str, synsets)) - set(index))
-    need(not missing, 'a class for each category', f'{len(missing)} without, first {missing[:3]}', path,
+    need(not missing, 'a class for each category', f'{len(missing)} without, first {missing[:3]}',
+         path,
          "take the data set's own file, not torchvision's; without it categories stay synsets")
     return {s: index[s] for s in sorted(set(map(str, synsets)))}
 
@@ -388,19 +405,24 @@ def picture_files(
     ids, found = set(map(str, ids)), {}
     for file in sorted(Path(folder).rglob('*')):
         if file.suffix.lower() in SUFFIXES and (id := name(file)) in ids:
-            need(id not in found, 'one file for a picture', [found.get(id), file], folder, 'point deeper')
+            need(id not in found, 'one file for a picture', [found.get(id), file], folder,
+                 'point deeper')
             found[id] = file
     missing = sorted(ids - set(found))
-    need(not missing, f'{len(ids)} pictures', f'{len(missing)} missing, first {missing[:2]}', folder, where_from)
+    need(not missing, f'{len(ids)} pictures', f'{len(missing)} missing, first {missing[:2]}',
+         folder, where_from)
     return Stimuli(list(found), list(found.values()))
 
 # %% ../nbs/12_god.ipynb #picture_arrays
 def _as_bytes(p, where):
     "Pictures as uint8; floats may run to 1 or to 255."
-    need(p.ndim == 4 and p.shape[-1] == 3 and p.size and p.dtype.kind in 'uif', 'numbers (picture, row, col, rgb)',
+    need(p.ndim == 4 and p.shape[-1] == 3 and p.size and p.dtype.kind in 'uif',
+         'numbers (picture, row, col, rgb)',
          f'{p.dtype} {p.shape}', where)
-    if p.dtype == np.uint8: return p
-    need(np.isfinite(p).all() and 0 <= p.min() <= p.max() <= 255, '0 to 1, or 0 to 255', f'{p.min()} to {p.max()}', where)
+    if p.dtype == np.uint8:
+        return p
+    need(np.isfinite(p).all() and 0 <= p.min() <= p.max() <= 255, '0 to 1, or 0 to 255',
+         f'{p.min()} to {p.max()}', where)
     return np.rint(p*(255 if p.dtype.kind == 'f' and p.max() <= 1 else 1)).astype(np.uint8)
 
 def _picture_arrays(path, names):
@@ -408,7 +430,8 @@ def _picture_arrays(path, names):
     a, ids, arrays = _open_npz(path, ('train_images', 'test_images')), [], []
     for s in ('train', 'test'):
         pictures = _as_bytes(a[f'{s}_images'], f'{path}, {s}_images')
-        need(len(pictures) == len(names[s]), f'{len(names[s])} pictures, as in the table', len(pictures), f'{path}, {s}_images')
+        need(len(pictures) == len(names[s]), f'{len(names[s])} pictures, as in the table',
+             len(pictures), f'{path}, {s}_images')
         ids, arrays = ids + list(names[s]), arrays + list(pictures)
     return Stimuli(ids, arrays)
 
@@ -427,17 +450,22 @@ def load_god(
     rec = _record(x, labels, roi, n, at, meta)
     if form == 'npz' and (classes := at.parent/'imagenet_class_index.json').is_file():
         rec.meta['classes'] = class_index(classes, rec.category)
-    if images is not None: rec.stimuli = _pictures(rec, Path(images), at.parent, size)
+    if images is not None:
+        rec.stimuli = _pictures(rec, Path(images), at.parent, size)
     return rec
 
 # %% ../nbs/12_god.ipynb #pictures_of
 def _pictures(rec, images, beside, size):
-    ids = {s: sorted(set(rec.image_id[rec.split == s]), key=lambda n: n + '.JPEG') for s in ('train', 'test')}
+    ids = {s: sorted(set(rec.image_id[rec.split == s]), key=lambda n: n + '.JPEG')
+           for s in ('train', 'test')}
     need(images.exists(), 'a folder or an npz', 'nothing', images, FORM)
-    if images.is_dir(): stimuli = picture_files(images, ids['train'] + ids['test'], FORM)
-    else: stimuli = _picture_arrays(images, find_tables(images.parent, beside) or ids)
+    if images.is_dir():
+        stimuli = picture_files(images, ids['train'] + ids['test'], FORM)
+    else:
+        stimuli = _picture_arrays(images, find_tables(images.parent, beside) or ids)
     missing = sorted(set(rec.image_id) - set(stimuli))
-    need(not missing, 'a picture for each id', f'{len(missing)} missing, first {missing[:2]}', images, FORM)
+    need(not missing, 'a picture for each id', f'{len(missing)} missing, first {missing[:2]}',
+         images, FORM)
     return Squares(stimuli, size) if size else stimuli
 
 # %% ../nbs/12_god.ipynb #god_to_npz
@@ -450,7 +478,8 @@ def god_to_npz(
     "The rearranged form (SelfSuperReconst, MinD-Vis, CAD) of the authors' files."
     out, rec = Path(out), load_god(path, subject)
     need(norm in ('run', 'raw'), ('run', 'raw'), norm, 'norm')
-    if norm == 'run': rec = rec.zscored('run')
+    if norm == 'run':
+        rec = rec.zscored('run')
     train, test, names = rec.of('train'), rec.of('test'), _write_tables(out.parent, rec)
     line = {n: i for s in names for i, n in enumerate(names[s])}
     i, j = ([line[n] for n in part.image_id] for part in (train, test))
@@ -466,10 +495,12 @@ def god_to_npz(
 # %% ../nbs/12_god.ipynb #write_tables
 def _write_tables(folder, rec):
     "The tables that stand in a folder, else alphabetical ones of the record's pictures."
-    if names := find_tables(folder): return names
+    if names := find_tables(folder):
+        return names
     folder.mkdir(parents=True, exist_ok=True)
     for s, file in zip(('train', 'test'), TABLES[0]):
         names = sorted(set(rec.image_id[rec.split == s]), key=lambda n: n + '.JPEG')
         with atomic_file(folder/file) as tmp:
-            tmp.write_text(''.join(f'{number_of(n):.6f},{n}.JPEG\n' for n in names), encoding='utf-8')
+            tmp.write_text(''.join(f'{number_of(n):.6f},{n}.JPEG\n' for n in names),
+                           encoding='utf-8')
     return find_tables(folder)

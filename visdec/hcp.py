@@ -36,8 +36,9 @@ def _open(path, kind):
         raise DataError('the file cannot be read', f'a complete CIFTI-2 {kind}',
                         f'{type(e).__name__}: {e}', path, 'fetch it again') from None
     def need(ok, field, expected, found):
-        if not ok: raise DataError('a file contradicts itself or its kind', expected, found,
-                                   f'{path}, {field}', 'is this the right file, and complete?')
+        if not ok:
+            raise DataError('a file contradicts itself or its kind', expected, found,
+                            f'{path}, {field}', 'is this the right file, and complete?')
     kinds, data = [type(a).__name__ for a in axes], img.dataobj
     need(kinds == [KIND[kind], 'BrainModelAxis'], 'axes', [KIND[kind], 'BrainModelAxis'], kinds)
     need(data.shape == (n := tuple(map(len, axes))) and 0 not in n, 'shape', n, data.shape)
@@ -46,7 +47,8 @@ def _open(path, kind):
     scaled, form = (data.slope, data.inter) != (1, 0), data.dtype
     sure = scaled or form.itemsize < 4 or kind == 'dlabel'     # floats read as int32 are nonsense
     need(form.kind in 'iu' and sure or form.kind == 'f' and not scaled, 'data type',
-         'plain floats, or scaled or short integers', f'{form}, slope {data.slope}, intercept {data.inter}')
+         'plain floats, or scaled or short integers',
+         f'{form}, slope {data.slope}, intercept {data.inter}')
     return img, axes
 
 # %% ../nbs/11_hcp.ipynb #label_vertices
@@ -59,9 +61,10 @@ def _label_vertices(dlabel, rois):
     img, (maps, brain) = _open(dlabel, 'dlabel')
     if not set(SIDE.values()) <= set(brain.name):
         raise DataError('a hemisphere is missing', list(SIDE.values()), set(brain.name), dlabel)
-    tables = [{k: NAME.fullmatch(name).groups() for k, (name, _) in m.items() if name} for m in maps.label]
+    tables = [{k: NAME.fullmatch(name).groups() for k, (name, _) in m.items() if name}
+              for m in maps.label]
     named = [set(rois) <= {area for _, area in t.values()} for t in tables]
-    first = named.index(True) if any(named) else 0                    # the first map that names them all
+    first = named.index(True) if any(named) else 0  # the first map that names them all
     table, names, keys = tables[first], maps.label[first], np.asarray(img.dataobj)[first]
     found = {roi: {} for roi in rois}
     for structure, part, model in brain.iter_structures():
@@ -73,7 +76,8 @@ def _label_vertices(dlabel, rois):
                                 names[wrong[0]][0], f'{dlabel}, label {wrong[0]:g}')
             found[roi][structure] = model.vertex[hit]
             if not hit.any():
-                raise DataError('a region is missing', f'a label L_{roi}_ROI, L_{roi} or {roi} (R_ on the right)',
+                raise DataError('a region is missing',
+                                f'a label L_{roi}_ROI, L_{roi} or {roi} (R_ on the right)',
                                 sorted(n for n, _ in names.values() if roi in n)[:6],
                                 f'{dlabel}, {structure}', 'use an HCP-MMP dlabel, or other `rois`')
     return found, {s: brain.nvertices[s] for s in SIDE.values()}
@@ -86,8 +90,11 @@ def _match(brain, found, mesh, path):
         if structure in mesh:
             if (n := model.nvertices[structure]) != mesh[structure]:
                 raise DataError('run and atlas lie on other meshes', f'{mesh[structure]} vertices',
-                                n, f'{path}, {structure}', 'use files of one resolution, as 32k_fs_LR')
-            if len(np.unique(model.vertex)) < len(model.vertex) or not 0 <= model.vertex.min() <= model.vertex.max() < n:
+                                n, f'{path}, {structure}',
+                                'use files of one resolution, as 32k_fs_LR')
+            if len(np.unique(
+                model.vertex)) < len(
+                    model.vertex) or not 0 <= model.vertex.min() <= model.vertex.max() < n:
                 raise DataError('the vertices are no set of this mesh', f'0 to {n-1}, each once',
                                 f'{len(model.vertex)} vertices', f'{path}, {structure}')
             place[structure][model.vertex] = np.arange(len(brain))[part]
@@ -120,8 +127,10 @@ def _read_columns(img, columns, path):
             start = data.offset + int(columns[order[piece[0]]])*size
             if os.preadv(f.fileno(), [out[piece[0]:piece[-1]+1]], start) != len(piece)*size:
                 raise DataError('the file ends too early', where=path, fix='fetch it again')
-    if (np.diff(order) != 1).any(): out = out[np.argsort(order)]
-    if data.dtype.kind != 'f': out = out*data.slope + data.inter
+    if (np.diff(order) != 1).any():
+        out = out[np.argsort(order)]
+    if data.dtype.kind != 'f':
+        out = out*data.slope + data.inter
     out = out.astype(np.float32, copy=False)
     if not np.isfinite(out.sum(dtype=np.float64)):
         c, t = np.argwhere(~np.isfinite(out))[0]
@@ -154,29 +163,42 @@ def _z(x):
 def _windows(x, tr, seconds, norm):
     "Window means of one run, float32 (window, grayordinate), and which grayordinates are constant."
     constant = x.max(0) == x.min(0)
-    if norm == 'published': x = _z(x)
+    if norm == 'published':
+        x = _z(x)
     x = window_average(x, tr, seconds)
-    if len(x) < 2: raise DataError('one window is no run', '2 windows or more', len(x), 'seconds')
-    if norm == 'run': x = np.where(constant, np.float32(0), _z(x))
-    if norm == 'published': x = (x - x.mean(dtype=np.float64))/x.std(dtype=np.float64)
+    if len(x) < 2:
+        raise DataError('one window is no run', '2 windows or more', len(x), 'seconds')
+    if norm == 'run':
+        x = np.where(constant, np.float32(0), _z(x))
+    if norm == 'published':
+        x = (x - x.mean(dtype=np.float64))/x.std(dtype=np.float64)
     return x.astype(np.float32), np.flatnonzero(constant)
 
 # %% ../nbs/11_hcp.ipynb #find
-HCP_NAME = re.compile(r'(?:(?P<subject>\w+?)_)?rfMRI_(?P<session>REST\d+)_(?P<run>(?:7T_)?[A-Z]{2})_Atlas.*')
-BIDS_NAME = re.compile(r'(?P<subject>sub-[A-Za-z0-9]+)_(?:ses-(?P<session>\w+?)_)?task-(?P<task>\w+?)_(?:.*run-(?P<run>\d+)_)?.*bold.*')
+HCP_NAME = re.compile(
+    r'(?:(?P<subject>\w+?)_)?rfMRI_(?P<session>REST\d+)_(?P<run>(?:7T_)?[A-Z]{2})_Atlas.*')
+BIDS_NAME = re.compile(
+    r'(?P<subject>sub-[A-Za-z0-9]+)_(?:ses-(?P<session>\w+?)_)?task-(?P<task>\w+?)_(?:.*run-(?P<run>\d+)_)?.*bold.*')
 SEARCH = '*rfMRI_REST*_Atlas_MSMAll_*clean.dtseries.nii', '*_task-rest*_bold.dtseries.nii', 'HCP_visual_voxel.npz'
 
 def _who(path, subject=None):
     "Subject, session and run that a file name tells; as in BIDS, sub-100307."
-    path = Path(path); parts = path.parts
+    path = Path(path)
+    parts = path.parts
     m = HCP_NAME.fullmatch(path.name) or BIDS_NAME.fullmatch(path.name)
-    name, session, run = m.group('subject', 'session', 'run') if m else (None, '', path.name.split('.')[0])
-    tree = next((p for p in parts[-2::-1] if re.fullmatch(r'\d{6}', p)), None) if not m or not name else None
-    if 'MNINonLinear' in parts[1:]: tree = parts[parts.index('MNINonLinear')-1]
-    if path.name == 'HCP_visual_voxel.npz': tree, run = path.absolute().parent.name, ''
-    told = {s if s.startswith('sub-') or not s.isdigit() else f'sub-{s}' for s in (name, tree, subject) if s}
+    name, session, run = m.group('subject', 'session', 'run') if m else (None, '',
+                                                                         path.name.split('.')[0])
+    tree = next((p for p in parts[-2::-1] if re.fullmatch(r'\d{6}', p)),
+                None) if not m or not name else None
+    if 'MNINonLinear' in parts[1:]:
+        tree = parts[parts.index('MNINonLinear')-1]
+    if path.name == 'HCP_visual_voxel.npz':
+        tree, run = path.absolute().parent.name, ''
+    told = {s if s.startswith('sub-') or not s.isdigit() else f'sub-{s}'
+            for s in (name, tree, subject) if s}
     if len(told) != 1:
-        raise DataError('a file does not tell its subject' if not told else 'a file tells two subjects',
+        raise DataError('a file does not tell its subject' if not told
+                        else 'a file tells two subjects',
                         '100307_rfMRI_REST1_LR_Atlas_*.dtseries.nii, or a BIDS name', sorted(told),
                         path, 'pass {subject: [files]}')
     return told.pop(), session or '', f'{session}_{run}' if session and run else run or ''
@@ -187,15 +209,18 @@ def find_hcp(
     "The runs of each subject; two files for one run are refused."
     if isinstance(files, (str, Path)) and Path(files).is_dir():
         files = [f for pattern in SEARCH for f in Path(files).rglob(pattern)]
-    if not isinstance(files, dict): files = {None: [files] if isinstance(files, (str, Path)) else files}
+    if not isinstance(files, dict):
+        files = {None: [files] if isinstance(files, (str, Path)) else files}
     runs = {}
     for given, own in files.items():
         for f in map(Path, [own] if isinstance(own, (str, Path)) else own):
             subject, session, run = _who(f, given)
             if other := runs.setdefault(subject, {}).get((session, run)):
-                raise DataError('two files for one run', 'one', [str(other), str(f)], f'{subject}, run {run!r}', 'pass the files you want')
+                raise DataError('two files for one run', 'one', [str(other), str(f)],
+                                f'{subject}, run {run!r}', 'pass the files you want')
             runs[subject][session, run] = f
-    if not runs: raise DataError('no run was found', SEARCH, where=files, fix='pass the files themselves')
+    if not runs:
+        raise DataError('no run was found', SEARCH, where=files, fix='pass the files themselves')
     return {s: dict(sorted(runs[s].items())) for s in sorted(runs)}
 
 # %% ../nbs/11_hcp.ipynb #read_run
@@ -203,32 +228,45 @@ HCP_TR = .72   # seconds between frames; an .npz does not say
 
 def _read_npz(path, rois):
     try:
-        with np.load(path, allow_pickle=False) as f: parts = {roi: f[roi] for roi in rois}
+        with np.load(path, allow_pickle=False) as f:
+            parts = {roi: f[roi] for roi in rois}
     except Exception as e:
-        raise DataError('the file cannot be read', f'arrays {list(rois)}', f'{type(e).__name__}: {e}', path, 'make or fetch it again') from None
+        raise DataError('the file cannot be read', f'arrays {list(rois)}',
+                        f'{type(e).__name__}: {e}', path, 'make or fetch it again') from None
     for roi, v in parts.items():
-        if v.ndim != 2 or v.dtype.kind != 'f' or not v.size or len(v) != len(parts[rois[0]]) or not np.isfinite(v).all():
-            raise DataError('a field is wrong', f'finite floats ({len(parts[rois[0]])}, grayordinate)', f'{v.dtype} {v.shape}', f'{path}, field {roi}')
+        if v.ndim != 2 or v.dtype.kind != 'f' or not v.size or len(
+            v) != len(parts[rois[0]]) or not np.isfinite(v).all():
+            raise DataError('a field is wrong',
+                            f'finite floats ({len(parts[rois[0]])}, grayordinate)',
+                            f'{v.dtype} {v.shape}', f'{path}, field {roi}')
     x = np.concatenate(list(parts.values()), 1).astype(np.float32)
     return x, HCP_TR, {k: v.shape[1] for k, v in parts.items()}, 'npz'
 
 def _read_run(path, rois, atlas=None):
     "Frames (frame, grayordinate), seconds between them, columns of each area, fingerprint of the places."
-    if Path(path).suffix == '.npz': return _read_npz(path, rois)
+    if Path(path).suffix == '.npz':
+        return _read_npz(path, rois)
     img, (time_axis, brain) = _open(path, 'dtseries')
     if time_axis.unit != 'SECOND' or not 0 < time_axis.step < 100:
-        raise DataError('the step between frames is unusable', 'seconds', f'{time_axis.step} {time_axis.unit}', f'{path}, SeriesStep')
+        raise DataError('the step between frames is unusable', 'seconds',
+                        f'{time_axis.step} {time_axis.unit}', f'{path}, SeriesStep')
     columns = _match(brain, *atlas, path)
     every = np.concatenate(list(columns.values()))
     return (_read_columns(img, every, path), float(time_axis.step),
-            {k: len(c) for k, c in columns.items()}, fingerprint(brain.name[every], brain.vertex[every]))
+            {k: len(c) for k, c in columns.items()},
+            fingerprint(brain.name[every], brain.vertex[every]))
 
 # %% ../nbs/11_hcp.ipynb #seal
 def _unseal(path):
     "Read a sealed file; refuses one that differs in any byte."
-    try: return unseal(path)
-    except FileNotFoundError: raise DataError('a file of the store is missing', where=path, fix='run prepare_hcp again: it resumes') from None
-    except Exception: raise DataError('a file of the store has changed', 'its own checksum', where=path, fix='run prepare_hcp again') from None
+    try:
+        return unseal(path)
+    except FileNotFoundError:
+        raise DataError('a file of the store is missing', where=path,
+                        fix='run prepare_hcp again: it resumes') from None
+    except Exception:
+        raise DataError('a file of the store has changed', 'its own checksum', where=path,
+                        fix='run prepare_hcp again') from None
 
 # %% ../nbs/11_hcp.ipynb #subject
 def _prepare_subject(subject, runs, atlas, settings, out):
@@ -241,36 +279,48 @@ def _prepare_subject(subject, runs, atlas, settings, out):
             if space != (kept := kept or space):
                 raise DataError('runs of a subject show other places', kept, space, file)
             parts.append(rows)
-            about.append(dict(session=session, run=run, file=Path(file).name, bytes=os.path.getsize(file), TR=tr,
+            about.append(dict(session=session, run=run, file=Path(file).name,
+                              bytes=os.path.getsize(file), TR=tr,
                               frames=len(x), windows=len(rows), constant=constant.tolist()))
         with atomic_folder(Path(out)/subject) as tmp:
             np.save(tmp/'x.npy', np.concatenate(parts))
-            (tmp/'meta.json').write_text(sealed(dict(settings=settings, runs=about, counts=kept[0], places=kept[1], sha256=sha256_file(tmp/'x.npy'))))
+            (tmp/'meta.json').write_text(sealed(dict(settings=settings, runs=about, counts=kept[0],
+                                                     places=kept[1],
+                                                     sha256=sha256_file(tmp/'x.npy'))))
         return ''
-    except (DataError, OSError) as e: return f'{subject}: {e}'
+    except (DataError, OSError) as e:
+        return f'{subject}: {e}'
 
 def _finished(folder, settings, runs):
     "Whether a subject is prepared and undamaged; refuses one made otherwise."
-    try: about = _unseal(folder/'meta.json')
-    except DataError: return False
+    try:
+        about = _unseal(folder/'meta.json')
+    except DataError:
+        return False
     files = [dict(file=Path(f).name, bytes=os.path.getsize(f)) for f in runs.values()]
-    was = dict(about['settings'], files=[{k: r[k] for k in ('file', 'bytes')} for r in about['runs']])
+    was = dict(about['settings'],
+               files=[{k: r[k] for k in ('file', 'bytes')} for r in about['runs']])
     if other := {k: v for k, v in dict(settings, files=files).items() if was.get(k) != v}:
-        raise DataError('this subject was prepared differently', other, {k: was.get(k) for k in other}, folder, 'use another folder, or remove this one')
+        raise DataError('this subject was prepared differently', other,
+                        {k: was.get(k) for k in other}, folder,
+                        'use another folder, or remove this one')
     return (folder/'x.npy').is_file() and sha256_file(folder/'x.npy') == about['sha256']
 
 # %% ../nbs/11_hcp.ipynb #prepare
 def _stay_with(parent):
     "In a worker: end when the process that started it is gone, even by SIGKILL."
     def watch():
-        while os.getppid() == parent: time.sleep(.2)
+        while os.getppid() == parent:
+            time.sleep(.2)
         os._exit(1)
     threading.Thread(target=watch, daemon=True).start()
 
 def _each(workers, *columns):
     "Prepare subjects in this process, in several, or by an executor; yields results in order."
-    if hasattr(workers, 'map'): yield from workers.map(_prepare_subject, *columns)
-    elif workers == 1: yield from map(_prepare_subject, *columns)
+    if hasattr(workers, 'map'):
+        yield from workers.map(_prepare_subject, *columns)
+    elif workers == 1:
+        yield from map(_prepare_subject, *columns)
     else:
         from concurrent.futures import ProcessPoolExecutor
         with ProcessPoolExecutor(workers, initializer=_stay_with, initargs=(os.getpid(),)) as pool:
@@ -283,12 +333,17 @@ def _alone(folder, patience=5):
     fd = os.open(folder, os.O_RDONLY)
     try:
         for left in range(int(10*patience), -1, -1):
-            try: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB); break
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
             except BlockingIOError:
-                if not left: raise DataError('another call prepares this store', where=folder, fix='wait for it') from None
+                if not left:
+                    raise DataError('another call prepares this store', where=folder,
+                                    fix='wait for it') from None
                 time.sleep(.1)
         yield
-    finally: os.close(fd)
+    finally:
+        os.close(fd)
 
 def prepare_hcp(
     files, # folder to search, list of *.dtseries.nii or HCP_visual_voxel.npz, or {subject: files}
@@ -302,19 +357,26 @@ def prepare_hcp(
 ) -> Path: # the folder
     "Cut resting runs into windows and store them for training from disk; call it again to resume."
     from tqdm.auto import tqdm
-    if norm not in NORMS: raise DataError('unknown norm', NORMS, norm, 'norm')
+    if norm not in NORMS:
+        raise DataError('unknown norm', NORMS, norm, 'norm')
     out, runs = Path(out), find_hcp(files)
     needed = any(f.suffix != '.npz' for own in runs.values() for f in own.values())
     atlas = _label_vertices(dlabel, rois) if needed else None
-    settings = dict(format=1, rois=list(rois), seconds=float(seconds), norm=norm, atlas=fingerprint(atlas) if needed else 'npz')
+    settings = dict(format=1, rois=list(rois), seconds=float(seconds), norm=norm,
+                    atlas=fingerprint(atlas) if needed else 'npz')
     out.mkdir(parents=True, exist_ok=True)
     with _alone(out):
-        for left in (f for s in ('tmp', 'old') for f in out.glob(f'.*.{s}')):     # of a call that was killed
+        # of a call that was killed
+        for left in (f for s in ('tmp', 'old') for f in out.glob(f'.*.{s}')):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         todo = [s for s in runs if not _finished(out/s, settings, runs[s])]
         jobs = todo, [runs[s] for s in todo], *([v]*len(todo) for v in (atlas, settings, str(out)))
-        failed = [e for e in tqdm(_each(workers, *jobs), total=len(todo), unit='subject', disable=not progress) if e]
-        if failed: raise DataError(f'{len(failed)} of {len(runs)} subjects failed', found=failed[:5], where=out, fix='fix or leave out these files; the others are kept')
+        failed = [e
+                  for e in tqdm(_each(workers, *jobs), total=len(todo), unit='subject',
+                                disable=not progress) if e]
+        if failed:
+            raise DataError(f'{len(failed)} of {len(runs)} subjects failed', found=failed[:5],
+                            where=out, fix='fix or leave out these files; the others are kept')
         _write_index(out, settings)
     return out
 
@@ -324,10 +386,14 @@ def _write_index(out, settings):
     subjects = {f.parent.name: _unseal(f) for f in sorted(out.glob('[!.]*/meta.json'))}
     (first, one), *_ = subjects.items()
     for name, about in subjects.items():
-        for field, want in (('settings', settings), ('counts', one['counts']), ('places', one['places'])):
-            if about[field] != want: raise DataError('subjects do not fit into one store', want, about[field], f'{out/name}, {field}', f'compare it with {first}, or leave it out')
+        for field, want in (('settings', settings), ('counts', one['counts']),
+                            ('places', one['places'])):
+            if about[field] != want:
+                raise DataError('subjects do not fit into one store', want, about[field],
+                                f'{out/name}, {field}', f'compare it with {first}, or leave it out')
     with atomic_file(out/'store.json') as tmp:
-        tmp.write_text(sealed(dict(settings=settings, counts=one['counts'], places=one['places'], subjects={s: sha256_file(out/s/'meta.json') for s in subjects})))
+        tmp.write_text(sealed(dict(settings=settings, counts=one['counts'], places=one['places'],
+                                   subjects={s: sha256_file(out/s/'meta.json') for s in subjects})))
 
 # %% ../nbs/11_hcp.ipynb #Store
 class Store:
@@ -349,13 +415,16 @@ class Store:
         rows = [sum(r['windows'] for r in m['runs']) for m in self.metas.values()]
         self.starts, self.rows = np.cumsum([0, *rows]), np.arange(sum(rows))
         each = [(s, r['session'], r['run']) for s, m in self.metas.items() for r in m['runs']]
-        self.labels = dict(zip(('subject', 'session', 'run'), np.repeat(np.array(each, str), [r['windows'] for r in runs], axis=0).T))
+        self.labels = dict(zip(('subject', 'session', 'run'),
+                               np.repeat(np.array(each, str), [r['windows'] for r in runs],
+                                         axis=0).T))
     shape = property(lambda self: (len(self.rows), len(self.valid)))
     size = property(lambda self: self.shape[0]*self.shape[1])
     nbytes = property(lambda self: 4*self.size)
     def __len__(self): return len(self.rows)
     def __array__(self, dtype=None, copy=None): return np.asarray(self[:], dtype)
-    def __repr__(self): return f'Store({str(self.folder)!r}: {self.shape[0]:,} rows x {self.shape[1]:,} voxels, {len(self.metas)} subjects)'
+    def __repr__(self):
+        return f'Store({str(self.folder)!r}: {self.shape[0]:,} rows x {self.shape[1]:,} voxels, {len(self.metas)} subjects)'
 
 # %% ../nbs/11_hcp.ipynb #store-meta
 @patch
@@ -363,12 +432,17 @@ def _meta(self:Store, subject, sha, verify):
     "What is noted about a subject; refuses files that changed or have another length."
     folder = self.folder/subject
     try:
-        same, size, about = sha256_file(folder/'meta.json') == sha, os.path.getsize(folder/'x.npy'), _unseal(folder/'meta.json')
-        if verify: same = same and sha256_file(folder/'x.npy') == about['sha256']
-    except OSError as e: raise DataError('a file of the store is missing', where=e.filename or folder, fix='run prepare_hcp again') from None
+        same, size, about = sha256_file(
+            folder/'meta.json') == sha, os.path.getsize(folder/'x.npy'), _unseal(folder/'meta.json')
+        if verify:
+            same = same and sha256_file(folder/'x.npy') == about['sha256']
+    except OSError as e:
+        raise DataError('a file of the store is missing', where=e.filename or folder,
+                        fix='run prepare_hcp again') from None
     wanted = 128 + 4*sum(r['windows'] for r in about['runs'])*sum(about['counts'].values())
     if not same or size != wanted:
-        raise DataError('a file of the store has changed', f'{wanted} bytes, with their checksums', f'{size} bytes', folder, 'run prepare_hcp again: it repairs')
+        raise DataError('a file of the store has changed', f'{wanted} bytes, with their checksums',
+                        f'{size} bytes', folder, 'run prepare_hcp again: it repairs')
     return about
 
 # %% ../nbs/11_hcp.ipynb #store-read
@@ -377,7 +451,8 @@ def __getitem__(self:Store,
     index, # integer, slice, bool mask or integers, over rows; or (rows, voxels)
 ) -> np.ndarray: # float32 (row, voxel)
     "Read rows, in the order asked for."
-    if isinstance(index, tuple): return self[index[0]][..., index[1]]
+    if isinstance(index, tuple):
+        return self[index[0]][..., index[1]]
     rows = self.rows[index if isinstance(index, (slice, int)) else np.asarray(index)]
     read = self._read(np.atleast_1d(rows))
     return read if np.ndim(rows) else read[0]
@@ -388,16 +463,23 @@ def _read(self:Store, rows, most=512):
     out = np.zeros((len(rows), len(self.valid) if straight else self.full), np.float32)
     order = np.argsort(rows, kind='stable')
     file = np.searchsorted(self.starts, rows[order], 'right') - 1
-    apart = (np.diff(rows[order]) != 1) | (np.diff(file) != 0) | (np.arange(1, len(rows)) % most == 0)
+    apart = (np.diff(rows[order]) != 1) | (np.diff(file) != 0) | (np.arange(1, len(rows)) % most
+                                                                  == 0)
     names, name, f = list(self.metas), None, None
     for piece in np.split(order, np.flatnonzero(apart) + 1) if len(rows) else ():
         k = np.searchsorted(self.starts, rows[piece[0]], 'right') - 1
-        if k != name: f = f and f.close(); name, f = k, open(self.folder/names[k]/'x.npy', 'rb', buffering=0)
+        if k != name:
+            f = f and f.close()
+            name, f = k, open(self.folder/names[k]/'x.npy', 'rb', buffering=0)
         start = 128 + 4*self.full*int(rows[piece[0]] - self.starts[k])
-        if os.preadv(f.fileno(), [out[i, :self.full] for i in piece], start) != 4*self.full*len(piece):
-            raise DataError('a file of the store ends too early', where=self.folder/names[k]/'x.npy', fix='run prepare_hcp again')
-    if f: f.close()
-    if straight: return out
+        if os.preadv(f.fileno(), [out[i, :self.full] for i in piece],
+                     start) != 4*self.full*len(piece):
+            raise DataError('a file of the store ends too early',
+                            where=self.folder/names[k]/'x.npy', fix='run prepare_hcp again')
+    if f:
+        f.close()
+    if straight:
+        return out
     return np.pad(out[:, self.keep], ((0, 0), (0, len(self.valid) - len(self.keep))))
 
 @patch
@@ -425,14 +507,21 @@ def load_hcp(
     if (folder/'store.json').exists() or not any(folder.rglob('HCP_visual_voxel.npz')):
         store = Store(folder, verify=verify)
         stay = store.nbytes > 1e9 if on_disk is None else on_disk
-        x, labels, counts, keep, dropped = store if stay else store[:], store.labels, store.about['counts'], store.keep, store.dropped
+        x, labels, counts, keep, dropped = store if stay else store[
+            :], store.labels, store.about['counts'], store.keep, store.dropped
         runs = [r for m in store.metas.values() for r in m['runs']]
         norm, seconds = store.about['settings']['norm'], store.about['settings']['seconds']
-    else: x, labels, counts, keep, dropped, runs, norm = _load_npz(folder, seconds)
+    else:
+        x, labels, counts, keep, dropped, runs, norm = _load_npz(folder, seconds)
     none = np.full(len(x), '')
-    return Recording(x, none, np.full(len(x), 'rest'), **labels, category=none, roi=_masks(counts, keep), meta=dict(
-        source='Human Connectome Project, resting state', TR=steps[0] if len(steps := sorted({r['TR'] for r in runs})) == 1 else steps, window_seconds=seconds, space='fs_LR 32k grayordinates',
-        units='z-score' if norm != 'raw' else 'as published', norm={'unit': norm} if norm != 'raw' else 'raw', norm_unit='run', dropped_voxels=list(dropped)))
+    return Recording(x, none, np.full(len(x), 'rest'), **labels, category=none,
+                     roi=_masks(counts, keep), meta=dict(
+        source='Human Connectome Project, resting state',
+        TR=steps[0] if len(steps := sorted({r['TR'] for r in runs})) == 1 else steps,
+        window_seconds=seconds, space='fs_LR 32k grayordinates',
+        units='z-score' if norm != 'raw' else 'as published',
+        norm={'unit': norm} if norm != 'raw' else 'raw', norm_unit='run',
+        dropped_voxels=list(dropped)))
 
 # %% ../nbs/11_hcp.ipynb #load_npz
 def _load_npz(folder, seconds):
@@ -441,10 +530,14 @@ def _load_npz(folder, seconds):
     for subject, own in find_hcp(folder).items():
         for (session, run), file in own.items():
             x, tr, counts, _ = _read_npz(file, ROIS)
-            if counts != (first := first or counts): raise DataError('subjects have other numbers of grayordinates', first, counts, file)
+            if counts != (first := first or counts):
+                raise DataError('subjects have other numbers of grayordinates', first, counts, file)
             rows, constant = _windows(x, tr, seconds, 'raw')
-            parts.append(rows); runs.append(dict(TR=tr, constant=constant)); labels += [(subject, session, run)]*len(rows)
+            parts.append(rows)
+            runs.append(dict(TR=tr, constant=constant))
+            labels += [(subject, session, run)]*len(rows)
     x = np.concatenate(parts)
     dropped = sorted(map(int, set(range(x.shape[1])).intersection(*(r['constant'] for r in runs))))
     keep = np.delete(np.arange(x.shape[1]), dropped)
-    return x[:, keep], dict(zip(('subject', 'session', 'run'), np.array(labels).T)), first, keep, dropped, runs, 'raw'
+    return x[:, keep], dict(zip(('subject', 'session', 'run'),
+                                np.array(labels).T)), first, keep, dropped, runs, 'raw'

@@ -113,8 +113,10 @@ def read_weights(
     "The tensors of a file; one that asks to run code is refused, and nothing of it runs."
     from safetensors.torch import load_file
     read = partial(torch.load, map_location='cpu', weights_only=True)
-    if str(path).endswith('.safetensors'): read = load_file
-    try: return {k: v.float() for k, v in read(path).items()}
+    if str(path).endswith('.safetensors'):
+        read = load_file
+    try:
+        return {k: v.float() for k, v in read(path).items()}
     except Exception as e:
         raise DataError('no weights can be read', 'tensors by name', f'{type(e).__name__}: '
                         f'{str(e)[:99]}', path, 'never use weights_only=False') from None
@@ -167,7 +169,8 @@ def timm_model(
     import timm
     if not (timm.models.is_model_pretrained(name) or name.startswith('hf-hub:')):
         raise DataError('timm has no weights of this name', f'a name, or a file {FILES}', name)
-    try: return timm.create_model(name, pretrained=True, num_classes=0)
+    try:
+        return timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as e:
         get = f'''python -c "import timm; timm.create_model('{name}', pretrained=True)"'''
         raise DataError('weights are not here and cannot be fetched', where=name, fix='with a '
@@ -216,7 +219,8 @@ def from_timm(
 ) -> ImageAutoencoder: # in eval mode; reads pixels in [-1, 1]
     "The encoder of a timm vision transformer; the decoder is new, `config.origin` says so."
     name = str(source) if isinstance(source, (str, Path)) else type(source).__name__
-    if isinstance(source, str) and not source.endswith(FILES): source = timm_model(source)
+    if isinstance(source, str) and not source.endswith(FILES):
+        source = timm_model(source)
     state, said, scale = timm_parts(source)
     settings = {'eps': 1e-6, **sizes_of(state), **said, **settings}
     if 'heads' not in settings:
@@ -245,8 +249,10 @@ def mae_names(
     out, apart = {}, 'attention.attention.'
     for name, weight in state.items():
         key = name.removeprefix('vit.')
-        for theirs, ours in MAE_NAMES.items(): key = key.replace(theirs, ours)
-        if 'cross' in name or f'{apart}key.' in key or f'{apart}value.' in key: continue
+        for theirs, ours in MAE_NAMES.items():
+            key = key.replace(theirs, ours)
+        if 'cross' in name or f'{apart}key.' in key or f'{apart}value.' in key:
+            continue
         if f'{apart}query.' in key:
             parts = [name.replace('.query.', f'.{o}.') for o in ('query', 'key', 'value')]
             if lost := [p for p in parts if p not in state]:
@@ -289,17 +295,21 @@ def mae_files(
     path, why = Path(source), []
     def find(name):
         try:
-            if path.is_file(): return path.with_name(name).resolve(strict=True)
-            if path.is_dir(): return (path/name).resolve(strict=True)
+            if path.is_file():
+                return path.with_name(name).resolve(strict=True)
+            if path.is_dir():
+                return (path/name).resolve(strict=True)
             return Path(hf_hub_download(str(source), name, **hub))
-        except Exception as e: why.append(f'{name}: {type(e).__name__}')
+        except Exception as e:
+            why.append(f'{name}: {type(e).__name__}')
     config = find('config.json')
     weights = path if path.is_file() else find('model.safetensors') or find('pytorch_model.bin')
     if not (config and weights):
         raise DataError('a published model is not here', 'config.json, and model.safetensors or '
                         'pytorch_model.bin', why, source, 'name a folder that has both; or, with '
                         f'a network, run once: hf download {source}')
-    try: return json.loads(config.read_text(encoding='utf-8')), weights
+    try:
+        return json.loads(config.read_text(encoding='utf-8')), weights
     except ValueError as e:
         raise DataError('this configuration cannot be read', 'JSON', e, config) from None
 

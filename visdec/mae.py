@@ -58,11 +58,16 @@ def init_weights(
     module:nn.Module, # one layer
 ) -> None:
     "The method's start: Xavier for linear maps, a small Gaussian for tokenizers, zero biases."
-    if isinstance(module, nn.Linear): nn.init.xavier_uniform_(module.weight)
-    elif isinstance(module, (nn.Conv1d, nn.Conv2d)): nn.init.normal_(module.weight, std=.02)
-    elif isinstance(module, nn.LayerNorm): nn.init.ones_(module.weight)
-    else: return
-    if module.bias is not None: nn.init.zeros_(module.bias)
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+    elif isinstance(module, (nn.Conv1d, nn.Conv2d)):
+        nn.init.normal_(module.weight, std=.02)
+    elif isinstance(module, nn.LayerNorm):
+        nn.init.ones_(module.weight)
+    else:
+        return
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
 
 def _learned(dim): return nn.Parameter(.02*torch.randn(1, 1, dim))
 
@@ -227,7 +232,7 @@ class MaskedAutoencoder(TokenAutoencoder):
     ):
         if n_voxels % patch_size:
             raise DataError('voxels do not split into patches', f'a multiple of {patch_size}',
-                            n_voxels, 'n_voxels', 'pad with visdec.batches.pad_to_patches')
+                            n_voxels, 'n_voxels', 'pad with visdec.study.pad_to_patches')
         if not 0 <= n_padded < patch_size:
             raise DataError('padding fills less than one patch', f'0 to {patch_size - 1}',
                             n_padded, 'n_padded')

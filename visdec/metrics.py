@@ -22,7 +22,8 @@ def _unit(x, name):
     x = np.asarray(x)
     if x.ndim not in (3, 4):
         raise DataError('these are not pictures', '(image, row, col[, rgb])', x.shape, name)
-    if x.dtype == np.uint8: return x/255.
+    if x.dtype == np.uint8:
+        return x/255.
     if x.dtype.kind != 'f':
         raise DataError('unknown pixel type', 'uint8, or float in [0, 1]', x.dtype, name)
     x = _finite(x.astype(np.float64), name)
@@ -109,7 +110,8 @@ def n_way(
     own, last = np.take_along_axis(scores, target[:, None], 1), scores.shape[1]-1
     better, tied = (scores > own).sum(1), (scores == own).sum(1) - 1
     hit = hypergeom.cdf(k-1, last, np.arange(last+1), n-1)         # E(g) for every g
-    if ties != 'random': return hit[better + tied*(ties == 'lose')]
+    if ties != 'random':
+        return hit[better + tied*(ties == 'lose')]
     tail = np.append(hit[::-1].cumsum()[::-1], 0)                  # from the small end: accurate
     return np.where(tied, (tail[better]-tail[better+tied+1])/(tied+1), hit[better])
 

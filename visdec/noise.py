@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from .core import DataError
 
 # %% ../nbs/41_noise.ipynb #schedule
-BETAS = dict(num_train_timesteps=1000, beta_start=.0015, beta_end=.0195, beta_schedule='scaled_linear', prediction_type='epsilon')
+BETAS = dict(num_train_timesteps=1000, beta_start=.0015, beta_end=.0195,
+             beta_schedule='scaled_linear', prediction_type='epsilon')
 
 def schedule(
     **over, # settings of diffusers' DDPMScheduler that replace `BETAS`
@@ -37,7 +38,8 @@ def target_of(
     prediction:str='epsilon', # one of PREDICTIONS
 ) -> torch.Tensor: # like z
     "What a network must guess."
-    if prediction not in PREDICTIONS: raise DataError('no such prediction', PREDICTIONS, prediction)
+    if prediction not in PREDICTIONS:
+        raise DataError('no such prediction', PREDICTIONS, prediction)
     return eps if prediction == 'epsilon' else schedule().get_velocity(z, eps, t)
 
 def clean_of(
@@ -46,7 +48,8 @@ def clean_of(
 ) -> torch.Tensor: # like z_t
     "The clean latents that a guess implies."
     abar = schedule().alphas_cumprod.to(z_t.device)[t].view(-1, 1, 1, 1)
-    if prediction == 'v_prediction': return abar.sqrt()*z_t - (1 - abar).sqrt()*guess
+    if prediction == 'v_prediction':
+        return abar.sqrt()*z_t - (1 - abar).sqrt()*guess
     return (z_t - (1 - abar).sqrt()*guess)/abar.sqrt()
 
 # %% ../nbs/41_noise.ipynb #draw_noise
@@ -69,5 +72,7 @@ def noise_loss(
     target:torch.Tensor, # the truth
 ) -> torch.Tensor: # scalar; 1 is what a network that guesses zero gets
     "Mean squared error of the guess, over all elements."
-    if guess.shape != target.shape: raise DataError('guess and target differ in shape', tuple(target.shape), tuple(guess.shape), 'noise_loss')
+    if guess.shape != target.shape:
+        raise DataError('guess and target differ in shape', tuple(target.shape), tuple(guess.shape),
+                        'noise_loss')
     return F.mse_loss(guess, target)

@@ -25,14 +25,16 @@ def picture_name(
 def _subject(subject):
     "1 to 8, from '1', 'subj01' or 'sub-01'."
     found = re.fullmatch(r'(?:subj|sub-)?0?([1-8])', str(subject))
-    if not found: raise DataError('no such subject', "'subj01' to 'subj08'", subject, 'subject')
+    if not found:
+        raise DataError('no such subject', "'subj01' to 'subj08'", subject, 'subject')
     return int(found[1])
 
 # %% ../nbs/15_nsd.ipynb #read_design
 def _table(mat, name, shape, top, path):
     "Whole numbers of one field, from 1 to `top`."
     values = np.asarray(mat.get(name))
-    whole = values.dtype.kind in 'iuf' and ((values >= 1) & (values <= top) & (values == np.round(values))).all()
+    whole = values.dtype.kind in 'iuf' and ((values >= 1) & (values <= top) & (
+        values == np.round(values))).all()
     fits = values.ndim == 2 and all(n in (None, m) for n, m in zip(shape, values.shape))
     if not fits or not values.size or not whole:
         raise DataError('a field is wrong', f'{shape}, whole numbers 1 to {top}',
@@ -46,29 +48,39 @@ def read_design(
     "Which picture every trial shows, checked wherever the file says a thing twice; a shortened study has fewer pictures, and fewer checks."
     from scipy.io import loadmat
     names = 'masterordering', 'subjectim', 'sharedix'
-    try: mat = loadmat(path, variable_names=names, appendmat=False)
+    try:
+        mat = loadmat(path, variable_names=names, appendmat=False)
     except Exception as e:
         raise DataError('the design cannot be read', 'a MATLAB 5 file', f'{type(e).__name__}: {e}',
                         path) from None
-    own = np.shape(mat.get('subjectim'))[-1:]; part = 0 < sum(own) < 10000       # a shortened study
-    sizes = ((1, None if part else 30000), own[0] if part else 10000), ((8, own[0] if part else 10000), 73000), ((1, None if part else 1000), 73000)
+    own = np.shape(mat.get('subjectim'))[-1:]
+    part = 0 < sum(own) < 10000       # a shortened study
+    sizes = ((1, None if part else 30000),
+             own[0] if part else 10000), ((8, own[0] if part else 10000),
+                                          73000), ((1, None if part else 1000), 73000)
     order, pictures, shared = (_table(mat, name, *size, path) for name, size in zip(names, sizes))
-    if part: return order[0], pictures, shared[0]
+    if part:
+        return order[0], pictures, shared[0]
     if (count := np.bincount(order[0])).max() > 3:
         raise DataError('a picture is shown too often', 'at most 3 times',
-                        f'{count.max()} times, picture {count.argmax()}', f'{path}, field masterordering')
+                        f'{count.max()} times, picture {count.argmax()}',
+                        f'{path}, field masterordering')
     for s in range(8):
         if len(set(pictures[s])) < 10000 or set(pictures[s, :1000]) != set(shared[0]):
-            raise DataError('the fields disagree', 'the 1,000 shared pictures first, then 9,000 others',
-                            f'other pictures for subject {s+1}', f'{path}, fields subjectim and sharedix')
+            raise DataError('the fields disagree',
+                            'the 1,000 shared pictures first, then 9,000 others',
+                            f'other pictures for subject {s+1}',
+                            f'{path}, fields subjectim and sharedix')
     return order[0], pictures, shared[0]
 
 # %% ../nbs/15_nsd.ipynb #read_labels
 def _open(path):
     import nibabel as nib
-    try: return nib.load(path, keep_file_open=True)
+    try:
+        return nib.load(path, keep_file_open=True)
     except Exception as e:
-        raise DataError('an image cannot be opened', found=f'{type(e).__name__}: {e}', where=path) from None
+        raise DataError('an image cannot be opened', found=f'{type(e).__name__}: {e}',
+                        where=path) from None
 
 def read_labels(
     path, # a region file, NIfTI
@@ -76,14 +88,18 @@ def read_labels(
 ) -> tuple: # whole numbers (x, y, z), the image
     "The labels of a region file: -1 outside, 0 for none, 1 and more for regions."
     img = _open(path)
-    try: values = np.asanyarray(img.dataobj)
+    try:
+        values = np.asanyarray(img.dataobj)
     except Exception as e:
-        raise DataError('an image is damaged', found=f'{type(e).__name__}: {e}', where=path) from None
-    whole = values.dtype.kind in 'iuf' and np.isfinite(values).all() and (values == np.round(values)).all()
+        raise DataError('an image is damaged', found=f'{type(e).__name__}: {e}',
+                        where=path) from None
+    whole = values.dtype.kind in 'iuf' and np.isfinite(values).all() and (values
+                                                                          == np.round(values)).all()
     if values.ndim != 3 or not whole:
         raise DataError('not a region file', 'three axes of whole numbers',
                         f'{values.dtype} {values.shape}', path)
-    if like is not None and (img.shape != like.shape or not np.allclose(img.affine, like.affine, atol=1e-3)):
+    if like is not None and (img.shape != like.shape
+                             or not np.allclose(img.affine, like.affine, atol=1e-3)):
         raise DataError('grids differ', f'{like.shape} as {like.get_filename()}',
                         f'{img.shape}, affine {np.diag(img.affine)[:3]}', path)
     return values.astype(np.int64), img
@@ -99,7 +115,8 @@ def _hdf5(path, mask):
         betas = f['betas']
         _check_betas(betas.dtype, betas.shape[::-1], mask, path)
         for z in range(mask.shape[2])[box[2]]:
-            if mask[:, :, z].any(): yield z, betas[:, z, box[1], box[0]].transpose(2, 1, 0)[mask[box[0], box[1], z]]
+            if mask[:, :, z].any():
+                yield z, betas[:, z, box[1], box[0]].transpose(2, 1, 0)[mask[box[0], box[1], z]]
 
 def _nifti(path, mask, affine):
     "Volumes of a NIfTI session, one trial at a time."
@@ -111,7 +128,8 @@ def _nifti(path, mask, affine):
     if img.dataobj.slope != 1 or img.dataobj.inter != 0:
         raise DataError('betas are scaled already', 'whole numbers, 300 for one percent',
                         f'slope {img.dataobj.slope}', path, 'use the published file')
-    for t in range(TRIALS): yield t, img.dataobj[..., t][mask]
+    for t in range(TRIALS):
+        yield t, img.dataobj[..., t][mask]
 
 def _check_betas(dtype, shape, mask, path):
     if dtype != np.int16 or tuple(shape) != (*mask.shape, TRIALS):
@@ -129,10 +147,13 @@ def read_betas(
     out, order = np.empty((TRIALS, mask.sum()), np.int16), np.nonzero(mask)[2]
     try:
         if str(path).endswith('.hdf5'):
-            for z, part in _hdf5(path, mask): out[:, order == z] = part.T
+            for z, part in _hdf5(path, mask):
+                out[:, order == z] = part.T
         else:
-            for t, part in _nifti(path, mask, affine): out[t] = part
-    except DataError: raise
+            for t, part in _nifti(path, mask, affine):
+                out[t] = part
+    except DataError:
+        raise
     except Exception as e:
         raise DataError('a session cannot be read', found=f'{type(e).__name__}: {e}', where=path,
                         fix='fetch it again') from None
@@ -145,8 +166,10 @@ def find_sessions(
 ) -> dict: # session number -> file, in order
     "The session files of one subject; HDF5 is taken where both forms are there."
     found = {}
-    for f in sorted(Path(folder).glob('betas_session*'), reverse=True):          # .nii.gz first, so that .hdf5 stays
-        if m := re.fullmatch(r'betas_session(\d\d)\.(hdf5|nii\.gz|nii)', f.name): found[int(m[1])] = f
+    # .nii.gz first, so that .hdf5 stays
+    for f in sorted(Path(folder).glob('betas_session*'), reverse=True):
+        if m := re.fullmatch(r'betas_session(\d\d)\.(hdf5|nii\.gz|nii)', f.name):
+            found[int(m[1])] = f
     wanted = sorted(found) if sessions is None else sorted(set(sessions))
     if not found or not set(wanted) <= set(found) or not wanted or wanted[-1] > 40 or wanted[0] < 1:
         raise DataError('sessions are missing', f'files betas_session01 to 40, of them {wanted}',
@@ -162,7 +185,8 @@ def trials_of(
 
 # %% ../nbs/15_nsd.ipynb #rois
 ROIS = {'prf-visualrois': ('V1v', 'V1d', 'V2v', 'V2d', 'V3v', 'V3d', 'hV4'),
-        'floc-faces': ('OFA', 'FFA-1', 'FFA-2', 'mTL-faces', 'aTL-faces'), 'floc-places': ('OPA', 'PPA', 'RSC'),
+        'floc-faces': ('OFA', 'FFA-1', 'FFA-2', 'mTL-faces', 'aTL-faces'),
+        'floc-places': ('OPA', 'PPA', 'RSC'),
         'floc-bodies': ('EBA', 'FBA-1', 'FBA-2', 'mTL-bodies'),
         'floc-words': ('OWFA', 'VWFA-1', 'VWFA-2', 'mfs-words', 'mTL-words')}
 UNIONS = dict(V1=('V1v', 'V1d'), V2=('V2v', 'V2d'), V3=('V3v', 'V3d'), FFA=('FFA-1', 'FFA-2'))
@@ -175,13 +199,16 @@ def read_rois(
     "The regions of all files of `ROIS` that are there, by name, within the mask."
     out = {}
     for file, names in ROIS.items():
-        if not (path := Path(folder)/f'{file}.nii.gz').is_file(): continue
+        if not (path := Path(folder)/f'{file}.nii.gz').is_file():
+            continue
         values = read_labels(path, like)[0]
         if not -1 <= values.min() <= values.max() <= len(names):
-            raise DataError('unknown labels', f'-1 to {len(names)}', f'{values.min()} to {values.max()}',
+            raise DataError('unknown labels', f'-1 to {len(names)}',
+                            f'{values.min()} to {values.max()}',
                             path, 'is this another file under this name?')
         out.update({n: values[mask] == i + 1 for i, n in enumerate(names)})
-    out.update({k: np.any([out[p] for p in parts], 0) for k, parts in UNIONS.items() if set(parts) <= set(out)})
+    out.update({k: np.any([out[p] for p in parts], 0)
+                for k, parts in UNIONS.items() if set(parts) <= set(out)})
     return {k: m for k,m in out.items() if m.any()}
 
 # %% ../nbs/15_nsd.ipynb #brick
@@ -194,20 +221,26 @@ class Brick:
         import h5py
         self.path = path
         try:
-            with h5py.File(path) as f: self.shape, dtype = f['imgBrick'].shape, f['imgBrick'].dtype
+            with h5py.File(path) as f:
+                self.shape, dtype = f['imgBrick'].shape, f['imgBrick'].dtype
         except Exception as e:
             raise DataError('the pictures cannot be opened', 'imgBrick in nsd_stimuli.hdf5',
                             f'{type(e).__name__}: {e}', path) from None
-        if len(self.shape) != 4 or self.shape[0] != (n or self.shape[0]) or self.shape[3] != 3 or dtype != np.uint8:
+        if len(self.shape) != 4 or self.shape[0] != (n
+                                                     or self.shape[
+                                                         0]) or self.shape[
+                                                             3] != 3 or dtype != np.uint8:
             raise DataError('not the brick of pictures', 'uint8 (73000, row, col, 3)',
                             f'{dtype} {self.shape}', f'{path}, imgBrick')
     def __len__(self): return self.shape[0]
     def __getitem__(self, i):
         import h5py
         try:
-            with h5py.File(self.path) as f: return f['imgBrick'][i]
+            with h5py.File(self.path) as f:
+                return f['imgBrick'][i]
         except (OSError, KeyError) as e:
-            raise DataError('a picture cannot be read', found=e, where=f'{self.path}, row {i}') from None
+            raise DataError('a picture cannot be read', found=e,
+                            where=f'{self.path}, row {i}') from None
 
 # %% ../nbs/15_nsd.ipynb #read_responses
 def read_responses(
@@ -217,7 +250,8 @@ def read_responses(
 ) -> np.ndarray: # run of each trial as text, (trial,)
     "Runs, after every trial's picture was found to be the one of the design."
     try:
-        head, *rows = list(csv.reader(Path(path).read_text(encoding='utf-8').splitlines(), delimiter='\t'))
+        head, *rows = list(csv.reader(Path(path).read_text(encoding='utf-8').splitlines(),
+                                      delimiter='\t'))
         at = [head.index(c) for c in ('SESSION', 'RUN', '73KID')]
         table = np.array([[int(float(r[i])) for i in at] for r in rows if r]).reshape(-1, 3)
     except (OSError, ValueError, IndexError, OverflowError, csv.Error) as e:
@@ -225,7 +259,8 @@ def read_responses(
                         f'{type(e).__name__}: {e}', path) from None
     own = np.concatenate([table[table[:, 0] == s] for s in sessions])
     if len(own) != len(pictures):
-        raise DataError('trial counts differ', f'{len(pictures)} trials in sessions {list(sessions)}',
+        raise DataError('trial counts differ',
+                        f'{len(pictures)} trials in sessions {list(sessions)}',
                         len(own), path)
     if (bad := own[:, 2] != pictures).any():
         raise DataError('responses and design name different pictures', f'{pictures[bad.argmax()]}',
@@ -240,14 +275,16 @@ def _fill(files, mask, affine, train):
     for i, path in enumerate(files.values()):
         own = slice(TRIALS*i, TRIALS*(i + 1))
         x[own] = read_betas(path, mask, affine)
-        if train[own].any(): good &= np.ptp(x[own][train[own]], axis=0) > 0
+        if train[own].any():
+            good &= np.ptp(x[own][train[own]], axis=0) > 0
     return (x if good.all() else x[:, good]), good
 
 # %% ../nbs/15_nsd.ipynb #brick-pictures
 def _pictures(path, pictures):
     "All pictures of the brick, by name; a shortened study may have a shorter one."
     brick = Brick(path, 73000 if pictures.shape[1] == 10000 else None)
-    if pictures.max() > len(brick): raise DataError('pictures are missing', f'{pictures.max()} or more', len(brick), path)
+    if pictures.max() > len(brick):
+        raise DataError('pictures are missing', f'{pictures.max()} or more', len(brick), path)
     return Stimuli([picture_name(i + 1) for i in range(len(brick))], brick)
 
 # %% ../nbs/15_nsd.ipynb #load_nsd-subject
@@ -265,8 +302,11 @@ def load_nsd(
     files = find_sessions(path/f'nsddata_betas/ppdata/subj{s:02d}/{space}/{betas}', sessions)
     order, pictures, _ = read_design(path/'nsddata/experiments/nsd/nsd_expdesign.mat')
     trials = trials_of(files)
-    if trials[-1] >= len(order): raise DataError('more sessions than the design has', f'{len(order)//TRIALS} sessions', list(files), path)
-    own = order[trials]; number = pictures[s - 1, own - 1]
+    if trials[-1] >= len(order):
+        raise DataError('more sessions than the design has', f'{len(order)//TRIALS} sessions',
+                        list(files), path)
+    own = order[trials]
+    number = pictures[s - 1, own - 1]
     labels, like = read_labels(data/space/f'roi/{mask}.nii.gz')
     inside = labels > 0
     if not inside.any():
@@ -276,10 +316,13 @@ def load_nsd(
     roi = {k: m[good] for k,m in read_rois(data/space/'roi', inside, like).items() if m[good].any()}
     brick, told = path/'nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5', data/'behav/responses.tsv'
     return Recording.from_arrays(
-        x, [picture_name(n) for n in number], np.where(own > 1000, 'train', 'test'), subject=f'sub-{s:02d}', roi=roi,
+        x, [picture_name(n) for n in number], np.where(own > 1000, 'train', 'test'),
+        subject=f'sub-{s:02d}', roi=roi,
         session=np.repeat([f'ses-{n:02d}' for n in files], TRIALS),
         run=read_responses(told, list(files), number) if told.is_file() else '',
         stimuli=_pictures(brick, pictures) if brick.is_file() else None,
-        source=f'NSD, {betas}, {space}', units='percent signal change', space=f'subj{s:02d}, {space}', norm='raw',
+        source=f'NSD, {betas}, {space}', units='percent signal change',
+        space=f'subj{s:02d}, {space}', norm='raw',
         norm_unit='session', mask=mask, dropped_voxels=np.flatnonzero(~good).tolist(),
-        voxel=np.flatnonzero(inside)[good].tolist(), grid=list(inside.shape), affine=like.affine.tolist())
+        voxel=np.flatnonzero(inside)[good].tolist(), grid=list(inside.shape),
+        affine=like.affine.tolist())

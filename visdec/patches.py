@@ -19,7 +19,7 @@ def patchify(
     if size < 1 or x.ndim != 2 or x.shape[1] % size:
         raise DataError('this pattern does not split into whole patches', where='x',
                         expected=f'(trial, a multiple of {size})', found=tuple(x.shape),
-                        fix='pad it with visdec.batches.pad_to_patches')
+                        fix='pad it with visdec.study.pad_to_patches')
     return rearrange(x, 'trial (patch size) -> trial patch size', size=size)
 
 # %% ../nbs/20_patches.ipynb #unpatchify
@@ -65,7 +65,8 @@ def sincos(
     dim:int, # width of a token, even
 ) -> torch.Tensor: # (position, dim): sines in the first half, cosines in the second
     "The fixed position table of a line (Vaswani et al., 2017)."
-    if dim < 2 or dim % 2: raise DataError('the width of a position must be even', found=dim)
+    if dim < 2 or dim % 2:
+        raise DataError('the width of a position must be even', found=dim)
     speed = 10000.**-(torch.arange(dim//2, dtype=torch.float64)/(dim/2))
     angle = torch.outer(torch.arange(n, dtype=torch.float64), speed)
     return torch.cat([angle.sin(), angle.cos()], 1).float()

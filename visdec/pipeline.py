@@ -24,7 +24,7 @@ from .recording import Recording, Squares, as_picture, zscore
 from .sim import prior_pictures, simulate, simulate_rest, world_of
 from .metrics import correlations, n_way, pcc, ssim
 from .digits import digit_prior_pictures, digits69_path, load_digits69
-from .batches import pad_to_patches, paired, split_val
+from .study import pad_to_patches, paired, split_val
 from .ridge import RidgeDecoder, hold_out_by
 from .train import TrainConfig
 from .contrast import DCMAE
@@ -65,7 +65,7 @@ class Diffusion:
     label_drop: float = .1       # share of labels dropped, for guidance
     train_unet: str = 'all'      # finetuned part of the UNet: 'none', 'xattn', 'all'
     noise: float = 0.            # added to responses while finetuning, in deviations; not where a readout speaks
-    drop: float = 0.             # share of voxels dropped while finetuning; not where a readout speaks
+    drop: float = 0.  # share of voxels dropped while finetuning; not where a readout speaks
     steps: int = 20              # of sampling
     scheduler: str = 'dpm++'
     guidance: float = 2.         # chosen on another simulated world (seed 1)
@@ -76,17 +76,18 @@ class Diffusion:
 class Config:
     "Everything that a run depends on."
     preset: str = 'small'                # size of world and models
-    data: str = 'sim'                    # 'sim', 'digits69', or 'recording' (a folder written by Recording.save)
+    data: str = 'sim'  # 'sim', 'digits69', or 'recording' (a folder written by Recording.save)
     path: str = ''                       # of the data, where it is not simulated
     subject: str = 'sub-01'              # of the simulated brain
     seed: int = 0
     norm: str = 'run'                    # unit of z-scoring
     val_share: float = .1                # of the training units, held out for choices; 0 where all choices are made
-    repeats: int = 1                     # finetunings with different seeds; their scores are averaged
+    repeats: int = 1  # finetunings with different seeds; their scores are averaged
     singles: int = 2                     # single trials scored per test picture
-    voxels: int = 0                      # keep the best by training correlation with the pictures; 0 keeps all
+    voxels: int = 0  # keep the best by training correlation with the pictures; 0 keeps all
     brain: Autoencoder = Autoencoder(32, 96, 2, 4, 48, 1, 4)
-    image: Autoencoder = Autoencoder(patch=4, dim=64, depth=2, decoder_dim=48, decoder_depth=1, mlp_ratio=2.)
+    image: Autoencoder = Autoencoder(patch=4, dim=64, depth=2, decoder_dim=48, decoder_depth=1,
+                                     mlp_ratio=2.)
     layers: int = 2                      # cross-attention layers
     brain_hide: float = .75              # in phase 2
     image_hide: float = .5               # in phase 2
@@ -96,32 +97,45 @@ class Config:
     tune: TrainConfig = TrainConfig(steps=80, bs=64, lr=5e-4)
     codec_warm: TrainConfig = TrainConfig(steps=180, bs=64, lr=3e-3, betas=(.9, .99))
     codec: TrainConfig = TrainConfig(steps=220, bs=64, lr=2e-3, betas=(.9, .99))
-    prior: TrainConfig = TrainConfig(steps=560, bs=64, lr=3e-3, betas=(.9, .99), weight_decay=.01, ema=.99)
-    finetune: TrainConfig = TrainConfig(steps=120, bs=64, lr=1e-3, warmup=10, betas=(.9, .99), weight_decay=.01, ema=.98)
+    prior: TrainConfig = TrainConfig(steps=560, bs=64, lr=3e-3, betas=(.9, .99), weight_decay=.01,
+                                     ema=.99)
+    finetune: TrainConfig = TrainConfig(steps=120, bs=64, lr=1e-3, warmup=10, betas=(.9, .99),
+                                        weight_decay=.01, ema=.98)
 
 # %% ../nbs/81_pipeline.ipynb #presets
 def _tiny(c):
     few = lambda t, steps, bs=16: replace(t, steps=steps, bs=bs, warmup=2, save_every=4)
     small = dict(dim=32, depth=2, heads=2, decoder_dim=32, decoder_depth=1, decoder_heads=2)
-    return replace(c, brain=replace(c.brain, **small), image=replace(c.image, **small), layers=1, singles=1, pretrain=few(c.pretrain, 12), image_mae=few(c.image_mae, 12),
-        tune=few(c.tune, 8), codec_warm=few(c.codec_warm, 60, 32), codec=few(c.codec, 60, 32), prior=few(c.prior, 20), finetune=few(c.finetune, 12),
+    return replace(c, brain=replace(c.brain, **small), image=replace(c.image, **small), layers=1,
+                   singles=1, pretrain=few(c.pretrain, 12), image_mae=few(c.image_mae, 12),
+        tune=few(c.tune, 8), codec_warm=few(c.codec_warm, 60, 32), codec=few(c.codec, 60, 32),
+        prior=few(c.prior, 20), finetune=few(c.finetune, 12),
         diffusion=replace(c.diffusion, steps=5, samples=2))
 
 def _medium(c):
     more = dict(prior=1300, finetune=220, codec_warm=240, codec=300)
-    return replace(c, image=replace(c.image, patch=8), singles=1, **{k: replace(getattr(c, k), steps=n) for k,n in more.items()})
+    return replace(c, image=replace(c.image, patch=8), singles=1,
+                   **{k: replace(getattr(c, k), steps=n) for k,n in more.items()})
 
 def _paper(c):
     adam = dict(betas=(.9, .95), weight_decay=.05)
-    return replace(c, brain=Autoencoder(16, 1024, 24, 16, 512, 8, 16, 1.), image=Autoencoder(16, 768, 12, 12, 512, 6, 16, 4.), layers=3,
-        diffusion=replace(c.diffusion, prior='label', prediction='epsilon', train_unet='xattn', steps=250, scheduler='plms', guidance=1.),
-        pretrain=TrainConfig(steps=75_000, bs=250, lr=2.5e-4, warmup=21_000, save_every=1000, **adam), tune=TrainConfig(steps=4500, bs=16, lr=5.3e-5, warmup=150, **adam),
-        finetune=TrainConfig(steps=105_000, bs=8, lr=5.3e-5, min_lr=5.3e-5, warmup=0, clip=.5, weight_decay=.01, betas=(.9, .999), save_every=1000))
+    return replace(c, brain=Autoencoder(16, 1024, 24, 16, 512, 8, 16, 1.),
+                   image=Autoencoder(16, 768, 12, 12, 512, 6, 16, 4.), layers=3,
+        diffusion=replace(c.diffusion, prior='label', prediction='epsilon', train_unet='xattn',
+                          steps=250, scheduler='plms', guidance=1.),
+        pretrain=TrainConfig(steps=75_000, bs=250, lr=2.5e-4, warmup=21_000, save_every=1000,
+                             **adam), tune=TrainConfig(steps=4500, bs=16, lr=5.3e-5, warmup=150,
+                                                       **adam),
+        finetune=TrainConfig(steps=105_000, bs=8, lr=5.3e-5, min_lr=5.3e-5, warmup=0, clip=.5,
+                             weight_decay=.01, betas=(.9, .999), save_every=1000))
 
 def _digits(c):
-    if c.preset == 'tiny': return replace(c, norm='train', val_share=0., singles=1, voxels=256)
-    return replace(c, norm='train', val_share=0., repeats=3, singles=1, voxels=1024,               # chosen on a fold inside the 90
-        prior=replace(c.prior, steps=500), finetune=replace(c.finetune, steps=400), diffusion=replace(c.diffusion, guidance=1.))
+    if c.preset == 'tiny':
+        return replace(c, norm='train', val_share=0., singles=1, voxels=256)
+    # chosen on a fold inside the 90
+    return replace(c, norm='train', val_share=0., repeats=3, singles=1, voxels=1024,
+        prior=replace(c.prior, steps=500), finetune=replace(c.finetune, steps=400),
+        diffusion=replace(c.diffusion, guidance=1.))
 
 def make_config(
     preset:str='small', # 'tiny', 'small', 'medium', 'paper'
@@ -129,13 +143,19 @@ def make_config(
     **over, # fields of `Config` to change
 ) -> Config:
     "The configuration of a preset and a data set."
-    if preset not in (known := ('tiny', 'small', 'medium', 'paper')): raise DataError('no such preset', known, preset, 'preset')
-    if data not in DATA: raise DataError('no such data', list(DATA), data, 'data')
+    if preset not in (known := ('tiny', 'small', 'medium', 'paper')):
+        raise DataError('no such preset', known, preset, 'preset')
+    if data not in DATA:
+        raise DataError('no such data', list(DATA), data, 'data')
     c = Config(preset=preset, data=data)
-    if preset == 'tiny': c = _tiny(c)
-    if preset == 'medium': c = _medium(c)
-    if preset == 'paper': c = _paper(c)
-    if data == 'digits69': c = _digits(c)
+    if preset == 'tiny':
+        c = _tiny(c)
+    if preset == 'medium':
+        c = _medium(c)
+    if preset == 'paper':
+        c = _paper(c)
+    if data == 'digits69':
+        c = _digits(c)
     return replace(c, **over)
 
 # %% ../nbs/81_pipeline.ipynb #Material
@@ -144,24 +164,27 @@ class Material:
     "What a run learns from, and what it is tested on."
     rec: Recording               # z-scored; splits train, val (where carved) and test
     unlabelled: np.ndarray       # float32 (sample, voxel): rest and training trials, for phase 1
-    pictures: np.ndarray         # uint8 (picture, row, col, rgb), for codec and prior; never a test picture
+    pictures: np.ndarray # uint8 (picture, row, col, rgb), for codec and prior; never a test picture
     labels: np.ndarray           # (picture,) int, for the prior
     world: str = ''              # preset whose evaluator judges categories; '' where there is none
 
 def _sim(c):
     size = 'medium' if c.preset == 'paper' else c.preset
-    rec = split_val(simulate(size, c.seed, c.subject).zscored('run'), c.val_share, c.seed) if c.val_share else simulate(size, c.seed, c.subject).zscored('run')
+    rec = split_val(simulate(size, c.seed, c.subject).zscored('run'), c.val_share,
+                    c.seed) if c.val_share else simulate(size, c.seed, c.subject).zscored('run')
     rest = simulate_rest(size, c.seed, c.subject)
     pictures, names = prior_pictures(size, c.seed)
     held = rec.of('val').category if c.val_share else []
     keep = ~np.isin(names, held)
-    return Material(rec, np.concatenate([zscore(rest, np.zeros(len(rest))), rec.of('train').x]), pictures[keep], np.unique(names[keep], return_inverse=True)[1], size)
+    return Material(rec, np.concatenate([zscore(rest, np.zeros(len(rest))), rec.of('train').x]),
+                    pictures[keep], np.unique(names[keep], return_inverse=True)[1], size)
 
 # %% ../nbs/81_pipeline.ipynb #digits_material
 def _best_voxels(rec, n):
     "The voxels whose training responses follow the pictures most, by absolute correlation with any pixel."
     x, pictures, _ = paired(rec, 'train')
-    y = pictures.reshape(len(x), -1).astype(np.float64); y = y[:, y.std(0) > 0]
+    y = pictures.reshape(len(x), -1).astype(np.float64)
+    y = y[:, y.std(0) > 0]
     r = abs((x - x.mean(0)).T @ (y - y.mean(0)))/(x.std(0)[:, None]*y.std(0)*len(x))
     new = rec.take(voxels=np.sort(np.argsort(-r.max(1), kind='stable')[:n]))
     new.meta['voxels_kept'] = f'{n} of {rec.x.shape[1]} by training correlation with the pictures'
@@ -169,23 +192,34 @@ def _best_voxels(rec, n):
 
 def _digits69(c):
     path = c.path or digits69_path()
-    if not path: raise DataError('the digits file is not here', 'digit69_28x28.mat', 'no path', '--path', 'see chapter 14 for where to request it')
+    if not path:
+        raise DataError('the digits file is not here', 'digit69_28x28.mat', 'no path', '--path',
+                        'see chapter 14 for where to request it')
     rec = load_digits69(path).zscored('train')
-    if c.val_share: rec = split_val(rec, c.val_share, c.seed)
-    if c.voxels: rec = _best_voxels(rec, c.voxels)
-    others, labels = digit_prior_pictures(4000 if c.preset != 'tiny' else 200, c.seed)      # no picture of the study, and no MNIST
+    if c.val_share:
+        rec = split_val(rec, c.val_share, c.seed)
+    if c.voxels:
+        rec = _best_voxels(rec, c.voxels)
+    # no picture of the study, and no MNIST
+    others, labels = digit_prior_pictures(4000 if c.preset != 'tiny' else 200, c.seed)
     return Material(rec, np.asarray(rec.of('train').x), others, np.searchsorted(['6', '9'], labels))
 
 # %% ../nbs/81_pipeline.ipynb #recording_material
 def _recording(c):
     rec = Recording.load(c.path)
-    if rec.stimuli is None: raise DataError('training needs the pictures', where=c.path, fix=rec.meta.get('pictures', 'prepare the data with their images'))
-    rec.stimuli = Squares(rec.stimuli, 256 if c.preset == 'paper' else world_of(c.preset).size, mean=True)
-    if rec.meta.get('norm', 'raw') == 'raw': rec = rec.zscored(rec.meta.get('norm_unit', c.norm))
-    if c.val_share: rec = split_val(rec, c.val_share, c.seed)
+    if rec.stimuli is None:
+        raise DataError('training needs the pictures', where=c.path,
+                        fix=rec.meta.get('pictures', 'prepare the data with their images'))
+    rec.stimuli = Squares(rec.stimuli, 256 if c.preset == 'paper' else world_of(c.preset).size,
+                          mean=True)
+    if rec.meta.get('norm', 'raw') == 'raw':
+        rec = rec.zscored(rec.meta.get('norm_unit', c.norm))
+    if c.val_share:
+        rec = split_val(rec, c.val_share, c.seed)
     x, pictures, _ = paired(rec, 'train')
     rest = [rec.of('rest').x] if (rec.split == 'rest').any() else []
-    return Material(rec, np.concatenate([*rest, x]), pictures, np.unique(rec.of('train').category, return_inverse=True)[1])
+    return Material(rec, np.concatenate([*rest, x]), pictures,
+                    np.unique(rec.of('train').category, return_inverse=True)[1])
 
 DATA = dict(sim=_sim, digits69=_digits69, recording=_recording)
 
@@ -215,9 +249,12 @@ class Stages:
             folder.mkdir(parents=True, exist_ok=True)
             start = time.time()
             result = make(folder)
-            with atomic_folder(folder/'result') as tmp: save(result, tmp)
-            with atomic_file(folder/'done.json') as tmp: tmp.write_text(json.dumps(dict(seconds=round(time.time() - start, 1))))
-            for file in folder.glob('*.pt'): file.unlink()              # checkpoints; the logs stay
+            with atomic_folder(folder/'result') as tmp:
+                save(result, tmp)
+            with atomic_file(folder/'done.json') as tmp:
+                tmp.write_text(json.dumps(dict(seconds=round(time.time() - start, 1))))
+            for file in folder.glob('*.pt'):
+                file.unlink()              # checkpoints; the logs stay
         self.seconds[name] = json.loads((folder/'done.json').read_text())['seconds']
         return load(folder/'result')
 
@@ -236,7 +273,8 @@ class ContrastAttendDiffuse:
         progress:bool=True, # show bars
     ): self.config, self.stages, self.device, self.progress = config, Stages(out), device, progress
 
-    def stage(self, name, needs, make, load): return self.stages(name, [self.config.seed, needs], make, _save_model, load)
+    def stage(self, name, needs, make, load):
+        return self.stages(name, [self.config.seed, needs], make, _save_model, load)
 
     def encoder(self,
         material:Material, # what to learn from
@@ -245,20 +283,35 @@ class ContrastAttendDiffuse:
         "Phase 1 on unlabelled responses, phase 2 on pairs."
         c, pass_on = self.config, dict(seed=self.config.seed, progress=self.progress)
         x, pictures, _ = self.pairs(material.rec)
-        def contrast(out): return pretrain(material.unlabelled, brain_sizes(c.brain), c.pretrain, c.brain.hide, out, **pass_on, device=self.device).model
-        def image(out): return train_image_mae(material.pictures, image_sizes(c.image, pictures.shape[1]), c.image_mae, c.image.hide, out, **pass_on, device=self.device).model
-        def attend(out): return tune(first, seen, x, pictures, c.tune, layers=c.layers, brain_ratio=c.brain_hide, image_ratio=c.image_hide, out=out, **pass_on, device=self.device).model.brain
-        first = self.stage('pretrain', [c.brain, c.pretrain, material.unlabelled], contrast, DCMAE.from_pretrained)
-        if not c.tune.steps or until == 'pretrain': return first
-        seen = self.stage('image', [c.image, c.image_mae, material.pictures], image, ImageAutoencoder.from_pretrained)
-        return self.stage('tune', [self.stages.prints['pretrain'], self.stages.prints['image'], c.tune, c.layers, c.brain_hide, c.image_hide, x, pictures], attend, DCMAE.from_pretrained)
+        def contrast(out):
+            return pretrain(material.unlabelled, brain_sizes(c.brain), c.pretrain, c.brain.hide,
+                            out, **pass_on, device=self.device).model
+        def image(out):
+            return train_image_mae(material.pictures, image_sizes(c.image, pictures.shape[1]),
+                                   c.image_mae, c.image.hide, out, **pass_on,
+                                   device=self.device).model
+        def attend(out):
+            return tune(first, seen, x, pictures, c.tune, layers=c.layers, brain_ratio=c.brain_hide,
+                        image_ratio=c.image_hide, out=out, **pass_on,
+                        device=self.device).model.brain
+        first = self.stage('pretrain', [c.brain, c.pretrain, material.unlabelled], contrast,
+                           DCMAE.from_pretrained)
+        if not c.tune.steps or until == 'pretrain':
+            return first
+        seen = self.stage('image', [c.image, c.image_mae, material.pictures], image,
+                          ImageAutoencoder.from_pretrained)
+        return self.stage('tune',
+                          [self.stages.prints['pretrain'], self.stages.prints['image'], c.tune,
+                           c.layers, c.brain_hide, c.image_hide, x, pictures], attend,
+                           DCMAE.from_pretrained)
 
 # %% ../nbs/81_pipeline.ipynb #sizes
 def brain_sizes(
     a:Autoencoder, # sizes
 ) -> dict: # settings of a DCMAE, without the number of voxels
     "Sizes as a `DCMAE` takes them."
-    return dict(patch_size=a.patch, dim=a.dim, depth=a.depth, heads=a.heads, decoder_dim=a.decoder_dim, decoder_depth=a.decoder_depth,
+    return dict(patch_size=a.patch, dim=a.dim, depth=a.depth, heads=a.heads,
+                decoder_dim=a.decoder_dim, decoder_depth=a.decoder_depth,
                 decoder_heads=a.decoder_heads, mlp_ratio=a.mlp_ratio, mse_weight=a.mse_weight)
 
 def image_sizes(
@@ -266,7 +319,8 @@ def image_sizes(
     size:int, # rows of a picture
 ) -> dict: # settings of an ImageAutoencoder
     "Sizes as an `ImageAutoencoder` takes them."
-    return dict(size=size, patch=a.patch, dim=a.dim, depth=a.depth, heads=a.heads, decoder_dim=a.decoder_dim, decoder_depth=a.decoder_depth,
+    return dict(size=size, patch=a.patch, dim=a.dim, depth=a.depth, heads=a.heads,
+                decoder_dim=a.decoder_dim, decoder_depth=a.decoder_depth,
                 decoder_heads=a.decoder_heads, mlp_ratio=a.mlp_ratio)
 
 # %% ../nbs/81_pipeline.ipynb #pairs
@@ -286,13 +340,20 @@ def image_prior(self:ContrastAttendDiffuse,
     c, m, pass_on = self.config, material, dict(seed=self.config.seed, progress=self.progress)
     size = 'medium' if c.preset == 'paper' else c.preset
     vq = codec_config(m.pictures.shape[1], size)
-    def squeeze(out): return train_codec(m.pictures, vq, c.codec, c.codec_warm, out, **pass_on, device=self.device).model
-    codec = self.stage('codec', [vq, c.codec_warm, c.codec, m.pictures], squeeze, VQModel.from_pretrained)
+    def squeeze(out):
+        return train_codec(m.pictures, vq, c.codec, c.codec_warm, out, **pass_on,
+                           device=self.device).model
+    codec = self.stage('codec', [vq, c.codec_warm, c.codec, m.pictures], squeeze,
+                       VQModel.from_pretrained)
     z = encode(codec, m.pictures[:1]).shape[1:]
     unet, d = unet_config(z, size), c.diffusion
     labels = m.labels if d.prior == 'label' else None
-    def imagine(out): return train_prior(codec, m.pictures, labels, unet, c.prior, d.label_drop, out, n_tokens=d.label_tokens, prediction=d.prediction, **pass_on, device=self.device).model
-    needs = [self.stages.prints['codec'], unet, c.prior, d.prior, d.prediction, d.label_drop, d.label_tokens, m.labels]
+    def imagine(out):
+        return train_prior(codec, m.pictures, labels, unet, c.prior, d.label_drop, out,
+                           n_tokens=d.label_tokens, prediction=d.prediction, **pass_on,
+                           device=self.device).model
+    needs = [self.stages.prints['codec'], unet, c.prior, d.prior, d.prediction, d.label_drop,
+             d.label_tokens, m.labels]
     return codec, self.stage('prior', needs, imagine, Prior.from_pretrained)
 
 # %% ../nbs/81_pipeline.ipynb #fit
@@ -309,13 +370,22 @@ def attach(self:ContrastAttendDiffuse,
         unet = copy.deepcopy(prior.unet)
         if d.prior == 'picture':
             conditioner = ReadoutConditioner.from_prior(encoder, prior.labels, seed, d.bypass)
-            readings = fit_readout(conditioner, x, prior.labels.standardise(seen_of(encode(codec, pictures), pictures)), groups, seed=seed)
+            readings = fit_readout(conditioner, x,
+                                   prior.labels.standardise(seen_of(encode(codec, pictures),
+                                                                    pictures)), groups, seed=seed)
         else:
-            conditioner = BrainConditioner.from_encoder(encoder, d.n_tokens, seed, context_dim=unet.config.cross_attention_dim, time_dim=time_dim(unet), prediction=d.prediction)
+            conditioner = BrainConditioner.from_encoder(encoder, d.n_tokens, seed,
+                                                        context_dim=unet.config.cross_attention_dim,
+                                                        time_dim=time_dim(unet),
+                                                        prediction=d.prediction)
             readings = None
-        done = finetune(conditioner, unet, codec, x, pictures, c.finetune, d.train_unet, d.noise, d.drop, readings=readings, out=out, seed=seed, progress=self.progress, device=self.device).model
-        return BrainToImagePipeline(done.conditioner, done.unet, codec, make_scheduler(d.scheduler, d.prediction))
-    needs = [self.stages.prints.get(s) for s in ('pretrain', 'tune', 'prior')] + [d, c.finetune, seed, x, pictures, groups]
+        done = finetune(conditioner, unet, codec, x, pictures, c.finetune, d.train_unet, d.noise,
+                        d.drop, readings=readings, out=out, seed=seed, progress=self.progress,
+                        device=self.device).model
+        return BrainToImagePipeline(done.conditioner, done.unet, codec,
+                                    make_scheduler(d.scheduler, d.prediction))
+    needs = [self.stages.prints.get(s) for s in ('pretrain', 'tune', 'prior')] + [
+        d, c.finetune, seed, x, pictures, groups]
     return self.stage(name, needs, diffuse, BrainToImagePipeline.from_pretrained)
 
 @patch
@@ -330,16 +400,21 @@ def fit(self:ContrastAttendDiffuse,
     seed = self.config.seed if seed is None else seed
     encoder, (codec, prior) = self.encoder(m), self.image_prior(m)
     x, pictures, _ = self.pairs(m.rec)
-    part = m.rec.of('train'); groups = getattr(part, hold_out_by(part))
-    if shuffled: x = shuffle_pairs(x, seed)
-    name = 'finetune' + ('-shuffled' if shuffled else '') + (f'-seed{seed}' if seed != self.config.seed else '')
-    self.codec, self.pipe = codec, self.attach(encoder, codec, prior, x, pictures, groups, name, seed)
+    part = m.rec.of('train')
+    groups = getattr(part, hold_out_by(part))
+    if shuffled:
+        x = shuffle_pairs(x, seed)
+    name = 'finetune' + ('-shuffled' if shuffled else '') + (f'-seed{seed}'
+                                                             if seed != self.config.seed else '')
+    self.codec, self.pipe = codec, self.attach(encoder, codec, prior, x, pictures, groups, name,
+                                               seed)
     return self
 
 def material_of(rec):
     "What a bare record offers: its training responses as unlabelled, its training pictures for the prior."
     x, pictures, _ = paired(rec, 'train')
-    return Material(rec, pad_to_patches(x, 16)[0], pictures, np.unique(rec.of('train').category, return_inverse=True)[1])
+    return Material(rec, pad_to_patches(x, 16)[0], pictures,
+                    np.unique(rec.of('train').category, return_inverse=True)[1])
 
 @patch
 def predict(self:ContrastAttendDiffuse,
@@ -350,7 +425,8 @@ def predict(self:ContrastAttendDiffuse,
     "Pictures from responses alone."
     d = self.config.diffusion
     self.pipe.set_progress_bar_config(disable=not self.progress, desc='decode')
-    return decode_array(self.pipe, pad_to_patches(x, self.config.brain.patch)[0], samples, seed, d.steps, d.guidance)
+    return decode_array(self.pipe, pad_to_patches(x, self.config.brain.patch)[0], samples, seed,
+                        d.steps, d.guidance)
 
 # %% ../nbs/81_pipeline.ipynb #pair_scores
 def _pairs(score, pred):
@@ -365,10 +441,15 @@ def pair_scores(
 ) -> dict: # score name -> (decoded, shown), larger is better
     "Scores of every decoded picture with every shown one, averaged over samples."
     each = range(len(true))
-    def ways(scores, goal, n): return np.stack([n_way(scores, np.full(len(scores), goal[j]), n) for j in each], 1)
+    def ways(scores, goal, n):
+        return np.stack([n_way(scores, np.full(len(scores), goal[j]), n) for j in each], 1)
     own = np.arange(len(true))
-    named = {'50-way': lambda p: ways(category_logits(judge, p), target, 50)} if judge else {f'{min(10, len(true))}-way': lambda p: ways(correlations(p, true), own, min(10, len(true)))}
-    named |= {'two-way': lambda p: ways(correlations(p, true), own, 2), 'PCC': lambda p: correlations(p, true)}
+    named = {'50-way': lambda p: ways(category_logits(judge, p), target,
+                                      50)} if judge else {
+                                          f'{min(10, len(true))}-way': lambda p: ways(
+                                              correlations(p, true), own, min(10, len(true)))}
+    named |= {'two-way': lambda p: ways(correlations(p, true), own, 2),
+              'PCC': lambda p: correlations(p, true)}
     return {k: _pairs(f, pred) for k,f in named.items()}
 
 def image_scores(
@@ -381,7 +462,10 @@ def image_scores(
     out['SSIM'] = np.mean([ssim(pred[:, s], true) for s in range(pred.shape[1])], 0)
     if classes:
         names = list(classes)
-        hit = [np.array(names)[correlations(pred[:, s], np.stack([classes[n] for n in names])).argmax(1)] == category for s in range(pred.shape[1])]
+        hit = [np.array(names)[correlations(pred[:, s],
+                                            np.stack([classes[n]
+                                                      for n in names])).argmax(1)] == category
+                                                      for s in range(pred.shape[1])]
         out['/'.join(names)] = np.mean(hit, 0)
     return out
 
@@ -402,7 +486,8 @@ def test_of(
     test, mean = rec.of('test'), rec.of('test').averaged()
     rows = [np.flatnonzero(test.image_id == i) for i in mean.image_id]
     few = min(singles, min(map(len, rows)))
-    return Tested(mean.x, np.stack([test.x[r[:few]] for r in rows]), np.stack([as_picture(rec.stimuli[i]) for i in mean.image_id]), mean.category)
+    return Tested(mean.x, np.stack([test.x[r[:few]] for r in rows]),
+                  np.stack([as_picture(rec.stimuli[i]) for i in mean.image_id]), mean.category)
 
 # %% ../nbs/81_pipeline.ipynb #decode_all
 def _flat(predict, singles):
@@ -423,7 +508,8 @@ def decode_test(self:ContrastAttendDiffuse,
     for seed in seeds:
         self.fit(material, seed=seed, shuffled=shuffled)
         samples = self.config.diffusion.samples
-        got.append((self.predict(test.x, samples, seed), _flat(lambda x: self.predict(x, 1, seed), test.singles)))
+        got.append((self.predict(test.x, samples, seed),
+                    _flat(lambda x: self.predict(x, 1, seed), test.singles)))
     return dict(zip(('mean', 'single'), (np.concatenate(g, 1) for g in zip(*got))))
 
 # %% ../nbs/81_pipeline.ipynb #baselines
@@ -439,7 +525,8 @@ def decode_baselines(
     ridge = RidgeDecoder().fit(rec.of('train'), val, seed)
     _, pictures, _ = paired(rec, 'train')
     mean = np.repeat(pictures.mean(0).round().astype(np.uint8)[None, None], len(test.true), 0)
-    return {'ridge': ridge.predict(test.x), 'ridge, single trials': _flat(ridge.predict, test.singles), 'mean picture': mean,
+    return {'ridge': ridge.predict(test.x),
+            'ridge, single trials': _flat(ridge.predict, test.singles), 'mean picture': mean,
             'codec (ceiling)': decode(codec, encode(codec, test.true))[:, None]}
 
 # %% ../nbs/81_pipeline.ipynb #Results
@@ -447,7 +534,7 @@ def decode_baselines(
 class Results:
     "What a run found."
     table: list                  # rows: {'decoder', score: {'value', 'low', 'high', 'p_repaired'?, 'p_shuffled'?, 'p_ridge'?}}
-    pictures: dict               # name -> uint8 (image, sample, row, col, rgb); 'shown' has one sample
+    pictures: dict  # name -> uint8 (image, sample, row, col, rgb); 'shown' has one sample
     config: Config
     about: dict                  # seconds per stage, peak GB, versions, threads, fingerprints
     out: Path                    # folder of the run
@@ -463,12 +550,16 @@ def score_table(
     "All decoders, all scores, intervals, and the tests of our row."
     true, rows = pictures['shown'][:, 0], []
     scores = {k: image_scores(v, true, **judge) for k,v in pictures.items() if k != 'shown'}
-    for name, s in scores.items(): rows.append({'decoder': name} | {m: interval(v, seed=seed)._asdict() for m,v in s.items()})
+    for name, s in scores.items():
+        rows.append({'decoder': name} | {m: interval(v, seed=seed)._asdict() for m,v in s.items()})
     ours, row = scores[OURS], rows[list(scores).index(OURS)]
     null = pair_scores(pictures[OURS], true, judge.get('judge'), judge.get('target'))
     for m in ours:
-        if m in null: row[m]['p_repaired'] = permutation_chance(null[m], 9999, seed).p
-        if 'shuffled pairs' in scores: row[m]['p_shuffled'] = paired_test(ours[m], scores['shuffled pairs'][m], 'greater', seed=seed).p
+        if m in null:
+            row[m]['p_repaired'] = permutation_chance(null[m], 9999, seed).p
+        if 'shuffled pairs' in scores:
+            row[m]['p_shuffled'] = paired_test(ours[m], scores['shuffled pairs'][m], 'greater',
+                                               seed=seed).p
         row[m]['p_ridge'] = paired_test(ours[m], scores['ridge'][m], seed=seed).p
     return [{'decoder': 'chance'} | {m: {'value': v} for m,v in chance.items()}, *rows]
 
@@ -476,22 +567,31 @@ def score_table(
 def about_run(stages):
     "Seconds, memory, versions, threads and fingerprints of a run."
     import diffusers, timm
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*(1 if sys.platform == 'darwin' else 1024)/2**30
-    return dict(seconds=dict(stages.seconds), peak_gb=round(peak, 2), threads=torch.get_num_threads(), fingerprints=dict(stages.prints),
-                versions=dict(python=platform.python_version(), torch=torch.__version__, diffusers=diffusers.__version__, timm=timm.__version__, numpy=np.__version__))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*(1 if sys.platform == 'darwin'
+                                                               else 1024)/2**30
+    return dict(seconds=dict(stages.seconds), peak_gb=round(peak, 2),
+                threads=torch.get_num_threads(), fingerprints=dict(stages.prints),
+                versions=dict(python=platform.python_version(), torch=torch.__version__,
+                              diffusers=diffusers.__version__, timm=timm.__version__,
+                              numpy=np.__version__))
 
 # %% ../nbs/81_pipeline.ipynb #run
 def judge_of(material, test, config, stages, progress, device):
     "What decides on categories: the world's evaluator, or the class means where there are two classes."
     if material.world:
         make = lambda out: train_evaluator(material.world, config.seed, out, progress, device).model
-        judge = stages('evaluator', [material.world, config.seed], make, _save_model, WorldEvaluator.from_pretrained)
-        return dict(judge=judge, target=category_index(judge, test.category)), {'50-way': .02, 'two-way': .5}
+        judge = stages('evaluator', [material.world, config.seed], make, _save_model,
+                       WorldEvaluator.from_pretrained)
+        return dict(judge=judge, target=category_index(judge, test.category)), {'50-way': .02,
+                                                                                'two-way': .5}
     x, pictures, _ = paired(material.rec, 'train')
     kinds, n = np.unique(material.rec.of('train').category), min(10, len(test.true))
-    if len(kinds) != 2 or '' in kinds: return {}, {f'{n}-way': 1/n, 'two-way': .5}
-    means = {k: pictures[material.rec.of('train').category == k].mean(0).astype(np.uint8) for k in kinds}
-    return dict(classes=means, category=test.category), {f'{n}-way': 1/n, 'two-way': .5, '/'.join(kinds): .5}
+    if len(kinds) != 2 or '' in kinds:
+        return {}, {f'{n}-way': 1/n, 'two-way': .5}
+    means = {k: pictures[material.rec.of('train').category == k].mean(0).astype(np.uint8)
+             for k in kinds}
+    return dict(classes=means, category=test.category), {f'{n}-way': 1/n, 'two-way': .5,
+                                                         '/'.join(kinds): .5}
 
 STAGES = 'pretrain', 'tune', 'prior', 'finetune', 'decode', 'evaluate'
 
@@ -503,29 +603,45 @@ def run(
     until:str='evaluate', # the last stage, one of STAGES
 ) -> Results|None: # None when stopped before the evaluation
     "Train, decode and judge; finished stages are reused."
-    if until not in STAGES: raise DataError('no such stage', STAGES, until, 'until')
+    if until not in STAGES:
+        raise DataError('no such stage', STAGES, until, 'until')
     from diffusers.utils import logging
-    logging.disable_progress_bar(); pick_device(device)
+    logging.disable_progress_bar()
+    pick_device(device)
     out, m = Path(out), load_material(config)
-    with atomic_file(out/'config.json') as tmp: tmp.write_text(json.dumps(asdict(config), indent=1), encoding='utf-8')
+    with atomic_file(out/'config.json') as tmp:
+        tmp.write_text(json.dumps(asdict(config), indent=1), encoding='utf-8')
     method = ContrastAttendDiffuse(config, out, device, progress)
     seeds = [config.seed + i for i in range(config.repeats)]
-    if until in ('pretrain', 'tune'): method.encoder(m, until); return None
-    if until == 'prior': method.image_prior(m); return None
+    if until in ('pretrain', 'tune'):
+        method.encoder(m, until)
+        return None
+    if until == 'prior':
+        method.image_prior(m)
+        return None
     test = test_of(m.rec, config.singles)
-    def decoded(shuffled): return lambda folder: method.decode_test(m, test, seeds[:1] if shuffled else seeds, shuffled)
+    def decoded(shuffled):
+        return lambda folder: method.decode_test(m, test, seeds[:1] if shuffled else seeds,
+                                                 shuffled)
     needs = lambda: [method.stages.prints, config.diffusion, seeds, test.x, test.singles]
-    for seed in seeds: method.fit(m, seed=seed)
-    if until == 'finetune': return None
+    for seed in seeds:
+        method.fit(m, seed=seed)
+    if until == 'finetune':
+        return None
     ours = method.stages('decode', needs(), decoded(False), _save_arrays, _load_arrays)
-    if until == 'decode': return None
+    if until == 'decode':
+        return None
     method.fit(m, seed=seeds[0], shuffled=True)
     null = method.stages('decode-shuffled', needs(), decoded(True), _save_arrays, _load_arrays)
-    base = method.stages('baselines', [method.stages.prints['codec'], m.rec.x, test.x, test.singles, config.seed],
-                         lambda folder: decode_baselines(m, test, method.codec, config.seed), _save_arrays, _load_arrays)
+    base = method.stages('baselines',
+                         [method.stages.prints['codec'], m.rec.x, test.x, test.singles,
+                          config.seed],
+                         lambda folder: decode_baselines(m, test, method.codec, config.seed),
+                         _save_arrays, _load_arrays)
     judge, chance = judge_of(m, test, config, method.stages, progress, device)
     consensus = ours['mean'].mean(1).round().astype(np.uint8)[:, None]
-    pictures = {'shown': test.true[:, None], OURS: ours['mean'], f'{OURS}, single trials': ours['single'], f'{OURS}, mean of samples': consensus,
+    pictures = {'shown': test.true[:, None], OURS: ours['mean'],
+                f'{OURS}, single trials': ours['single'], f'{OURS}, mean of samples': consensus,
                 'shuffled pairs': null['mean'], **base}
     table = score_table(pictures, chance, config.seed, **judge)
     results = Results(table, pictures, config, about_run(method.stages), out)
@@ -538,18 +654,23 @@ def save_results(
 ) -> None:
     "Write the table and the pictures into the folder of the run."
     with atomic_file(results.out/'results.json') as tmp:
-        tmp.write_text(json.dumps(dict(table=results.table, config=asdict(results.config), about=results.about), indent=1), encoding='utf-8')
+        tmp.write_text(json.dumps(dict(table=results.table, config=asdict(results.config),
+                                       about=results.about), indent=1), encoding='utf-8')
     with atomic_file(results.out/'pictures.npz') as tmp:
-        with open(tmp, 'wb') as f: np.savez(f, **results.pictures)
+        with open(tmp, 'wb') as f:
+            np.savez(f, **results.pictures)
 
 def load_results(
     out, # folder of a finished run
 ) -> Results:
     "Read what `run` wrote."
     out = Path(out)
-    if not (out/'results.json').exists(): raise DataError('no finished run here', 'results.json', where=out, fix='visdec evaluate --out ' + str(out))
+    if not (out/'results.json').exists():
+        raise DataError('no finished run here', 'results.json', where=out,
+                        fix='visdec evaluate --out ' + str(out))
     saved = json.loads((out/'results.json').read_text(encoding='utf-8'))
-    return Results(saved['table'], dict(np.load(out/'pictures.npz', allow_pickle=False)), config_of(saved['config']), saved['about'], out)
+    return Results(saved['table'], dict(np.load(out/'pictures.npz', allow_pickle=False)),
+                   config_of(saved['config']), saved['about'], out)
 
 # %% ../nbs/81_pipeline.ipynb #config_of
 def config_of(
@@ -558,7 +679,9 @@ def config_of(
 ):
     "A configuration read from JSON."
     parts = {f.name: f.default for f in fields(kind)}
-    def part(k, v): return config_of(v, type(parts[k])) if is_dataclass(parts[k]) else tuple(v) if isinstance(v, list) else v
+    def part(k, v):
+        return config_of(v, type(parts[k])) if is_dataclass(parts[k]) else tuple(v) if isinstance(
+            v, list) else v
     return kind(**{k: part(k, v) for k,v in saved.items()})
 
 # %% ../nbs/81_pipeline.ipynb #decode_file
@@ -572,35 +695,51 @@ def decode_file(
 ) -> Path: # folder with one PNG a picture
     "Decode responses that have no pictures; training stages of the run are reused."
     from PIL import Image
-    try: x = np.load(path, allow_pickle=False).astype(np.float32)
-    except (OSError, ValueError, EOFError) as e: raise DataError('the responses cannot be read', 'a .npy file (trial, voxel)', e, path) from None
+    try:
+        x = np.load(path, allow_pickle=False).astype(np.float32)
+    except (OSError, ValueError, EOFError) as e:
+        raise DataError('the responses cannot be read', 'a .npy file (trial, voxel)', e,
+                        path) from None
     m = load_material(config)
-    if x.ndim != 2 or x.shape[1:] != m.rec.x.shape[1:]: raise DataError('the responses do not fit the run', f'(trial, {m.rec.x.shape[1]})', x.shape, path)
-    recon = ContrastAttendDiffuse(config, out, device, progress).fit(m).predict(x, samples, config.seed)
+    if x.ndim != 2 or x.shape[1:] != m.rec.x.shape[1:]:
+        raise DataError('the responses do not fit the run', f'(trial, {m.rec.x.shape[1]})', x.shape,
+                        path)
+    recon = ContrastAttendDiffuse(config, out, device, progress).fit(m).predict(x, samples,
+                                                                                config.seed)
     with atomic_folder(Path(out)/'decoded') as tmp:
-        for t, s in np.ndindex(recon.shape[:2]): Image.fromarray(recon[t, s]).save(tmp/f'trial-{t:04d}-sample-{s}.png')
+        for t, s in np.ndindex(recon.shape[:2]):
+            Image.fromarray(recon[t, s]).save(tmp/f'trial-{t:04d}-sample-{s}.png')
     return Path(out)/'decoded'
 
 # %% ../nbs/81_pipeline.ipynb #estimate
-REFERENCE = 189.                                  # GFLOP/s of a matrix product on the machine the seconds were measured on: 2 cores
-SECONDS = dict(tiny=dict(fixed=12, pretrain=.02, image_mae=.02, tune=.05, codec_warm=.01, codec=.02, prior=.04, finetune=.06),
-               small=dict(fixed=65, pretrain=.052, image_mae=.029, tune=.1, codec_warm=.05, codec=.05, prior=.167, finetune=.16),     # per step, measured there
-               medium=dict(fixed=90, pretrain=.085, image_mae=.026, tune=.12, codec_warm=.13, codec=.13, prior=.16, finetune=.16))
+REFERENCE = 189.  # GFLOP/s of a matrix product on the machine the seconds were measured on: 2 cores
+SECONDS = dict(tiny=dict(fixed=12, pretrain=.02, image_mae=.02, tune=.05, codec_warm=.01, codec=.02,
+                         prior=.04, finetune=.06),
+               # per step, measured there
+               small=dict(fixed=65, pretrain=.052, image_mae=.029, tune=.1, codec_warm=.05,
+                          codec=.05, prior=.167, finetune=.16),
+               medium=dict(fixed=90, pretrain=.085, image_mae=.026, tune=.12, codec_warm=.13,
+                           codec=.13, prior=.16, finetune=.16))
 MEMORY = dict(tiny=1.0, small=1.3, medium=1.8)    # peak GB, measured
 
 def matmul_rate(n=1024):
     "GFLOP/s of a matrix product on this machine."
-    a = torch.ones(n, n); a @ a
-    start = time.perf_counter(); reps = 4
-    for _ in range(reps): a @ a
+    a = torch.ones(n, n)
+    a @ a
+    start = time.perf_counter()
+    reps = 4
+    for _ in range(reps):
+        a @ a
     return reps*2*n**3/(time.perf_counter() - start)/1e9
 
 def estimate(
     config:Config, # of the run
 ) -> str: # one line
     "How long a run will take on this machine, and how much memory."
-    if config.preset not in SECONDS: return f'{config.preset}: its time has not been measured; the bars show what is left of each stage'
+    if config.preset not in SECONDS:
+        return f'{config.preset}: its time has not been measured; the bars show what is left of each stage'
     cost, f = SECONDS[config.preset], REFERENCE/matmul_rate()
-    steps = dict(pretrain=1, image_mae=1, tune=1, codec_warm=1, codec=1, prior=1, finetune=config.repeats + 1)
+    steps = dict(pretrain=1, image_mae=1, tune=1, codec_warm=1, codec=1, prior=1,
+                 finetune=config.repeats + 1)
     total = cost['fixed'] + f*sum(cost[k]*getattr(config, k).steps*n for k,n in steps.items())
     return f'{config.preset}: about {total/60:.1f} min here ({torch.get_num_threads()} threads), {MEMORY[config.preset]} GB; stop it at any time, the same command resumes'

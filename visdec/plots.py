@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from .core import DataError
 
 # %% ../nbs/01_plots.ipynb #roles
-ROLE = dict(brain='#0072B2', image='#E69F00', baseline='#009E73', chance='#8C8C8C', ceiling='#595959')
+ROLE = dict(brain='#0072B2', image='#E69F00', baseline='#009E73', chance='#8C8C8C',
+            ceiling='#595959')
 FREE = '#CC79A7', '#56B4E9', '#D55E00', '#000000'  # for what has no role
 HIDDEN = '#D9D9D9'                                 # a hidden patch, a missing value
 MAP = dict(signed='RdBu_r', score='inferno', gray='gray', step='viridis')
@@ -52,25 +53,33 @@ def strip(
 ) -> BookFigure: # six boxes, those of `here` in colour
     "Where this chapter stands on the path from stimulus to score."
     on = here.split()
-    if not on or set(on) - set(STAGES): raise DataError('no such stage', list(STAGES), here)
+    if not on or set(on) - set(STAGES):
+        raise DataError('no such stage', list(STAGES), here)
     fig = BookFigure(figsize=(6.4, .5), dpi=80)
     fig.summary = f'you are here: {here}'
-    ax = fig.add_axes((0, 0, 1, 1)); ax.set(xlim=(-.55, 5.55), ylim=(-.5, .5)); ax.axis('off')
+    ax = fig.add_axes((0, 0, 1, 1))
+    ax.set(xlim=(-.55, 5.55), ylim=(-.5, .5))
+    ax.axis('off')
     for i, (stage, role) in enumerate(STAGES.items()):
         fill, ink, weight = '#F2F2F2', '#595959', 'normal'
-        if stage in on: fill, ink, weight = ROLE[role], 'black' if role == 'image' else 'white', 'bold'
+        if stage in on:
+            fill, ink, weight = ROLE[role], 'black' if role == 'image' else 'white', 'bold'
         ax.text(i, 0, stage, color=ink, weight=weight, ha='center', va='center',
                 bbox=dict(boxstyle='round,pad=.5', fc=fill, ec='none'))
-        if i: ax.annotate('', (i-.38, 0), (i-.62, 0), arrowprops=dict(arrowstyle='->', color='#8C8C8C'))
+        if i:
+            ax.annotate('', (i-.38, 0), (i-.62, 0),
+                        arrowprops=dict(arrowstyle='->', color='#8C8C8C'))
     return fig
 
 # %% ../nbs/01_plots.ipynb #picture_rows
 def _check_pictures(rows):
     for name, pictures in rows.items():
-        shape, dtype = getattr(pictures, 'shape', ()), str(getattr(pictures, 'dtype', type(pictures)))
+        shape, dtype = getattr(pictures, 'shape',
+                               ()), str(getattr(pictures, 'dtype', type(pictures)))
         if len(shape) != 4 or shape[-1] != 3 or dtype != 'uint8':
             raise DataError('not a row of pictures', 'uint8 (n, row, col, rgb)',
-                            f'{dtype} {tuple(shape)}', f'row {name!r}', 'use visdec.recording.to_uint8')
+                            f'{dtype} {tuple(shape)}', f'row {name!r}',
+                            'use visdec.recording.to_uint8')
     if len(counts := {len(p) for p in rows.values()}) != 1 or 0 in counts:
         raise DataError('rows need equally many pictures', 'one count, at least 1',
                         {k: len(v) for k,v in rows.items()})
@@ -81,7 +90,8 @@ def _band(pictures, cols, side, frame):
     band = np.full((side+8, cols, side+8, 3), 255, np.uint8)
     n, height, width = pictures.shape[:3]
     pick = [np.arange(side)*length//side for length in (height, width)]
-    if frame: band[1:-1, :n, 1:-1] = 140
+    if frame:
+        band[1:-1, :n, 1:-1] = 140
     band[4:-4, :n, 4:-4] = pictures[:, pick[0]][:, :, pick[1]].transpose(1, 0, 2, 3)
     return band.reshape(side+8, cols*(side+8), 3)
 
@@ -91,8 +101,10 @@ def _grid(rows, n, cols, side):
     for start in range(0, n, cols):
         for name, pictures in rows.items():
             bands.append(_band(pictures[start:start+cols], cols, side, name.startswith('stimulus')))
-            labels.append((y + side/2 + 4, name)); y += side + 8
-        bands.append(np.full((10, cols*(side+8), 3), 255, np.uint8)); y += 10
+            labels.append((y + side/2 + 4, name))
+            y += side + 8
+        bands.append(np.full((10, cols*(side+8), 3), 255, np.uint8))
+        y += 10
     return np.concatenate(bands[:-1]), labels
 
 # %% ../nbs/01_plots.ipynb #show_pictures
@@ -112,10 +124,13 @@ def show_pictures(
     width, height = left+grid.shape[1], top+grid.shape[0]
     fig = BookFigure(figsize=(width/80, height/80), dpi=80)
     fig.kind, fig.summary = 'jpeg', f"{n} pictures of {', '.join(rows)}"
-    ax = fig.add_axes((left/width, 0, grid.shape[1]/width, grid.shape[0]/height)); ax.axis('off')
+    ax = fig.add_axes((left/width, 0, grid.shape[1]/width, grid.shape[0]/height))
+    ax.axis('off')
     ax.imshow(grid, interpolation='nearest', aspect='auto')
-    for y, name in labels: ax.text(-6, y, name, ha='right', va='center')
-    if title: ax.set_title(title, pad=5)
+    for y, name in labels:
+        ax.text(-6, y, name, ha='right', va='center')
+    if title:
+        ax.set_title(title, pad=5)
     return fig
 
 # %% ../nbs/01_plots.ipynb #colours
@@ -127,8 +142,10 @@ def _axes(xlabel, ylabel, title, height=3.2):
 def _looks(names, roles):
     "Colour and line of each name: its role's, else the next free colour; a repeated colour gets another line."
     free, looks, roles = iter(FREE*9), [], roles or {}
-    if not names: raise DataError('nothing to draw', 'at least one name', 'none')
-    if bad := set(roles.values()) - set(ROLE): raise DataError('no such role', list(ROLE), sorted(bad))
+    if not names:
+        raise DataError('nothing to draw', 'at least one name', 'none')
+    if bad := set(roles.values()) - set(ROLE):
+        raise DataError('no such role', list(ROLE), sorted(bad))
     for name in names:
         role = roles.get(name, name.partition(' ')[0])
         colour = ROLE.get(role) or next(free)
@@ -139,7 +156,8 @@ def _looks(names, roles):
 def _bounds(line, **bounds):
     for role, v in bounds.items():
         if v is not None:
-            line(v, color=ROLE[role], ls='--' if role == 'chance' else '-', lw=1.2, label=role, zorder=1)
+            line(v, color=ROLE[role], ls='--' if role == 'chance' else '-', lw=1.2, label=role,
+                 zorder=1)
 
 # %% ../nbs/01_plots.ipynb #show_curve
 @mpl.rc_context(STYLE)
@@ -162,8 +180,10 @@ def show_curve(
                             f'{np.shape(x)} and {np.shape(y)}', f'curve {name!r}')
         ax.plot(np.asarray(x), np.asarray(y), color=colour, ls=line, label=name)
     _bounds(ax.axhline, chance=chance, ceiling=ceiling)
-    if log: ax.set_yscale('log')
-    if len(ax.lines) > 1: fig.legend(loc='outside right upper')
+    if log:
+        ax.set_yscale('log')
+    if len(ax.lines) > 1:
+        fig.legend(loc='outside right upper')
     return fig
 
 # %% ../nbs/01_plots.ipynb #show_scores
@@ -185,7 +205,8 @@ def show_scores(
         ax.errorbar(value, i, xerr=[[value-low], [high-value]], fmt='o', color=colour, capsize=3)
     ax.set(yticks=range(len(scores)), yticklabels=list(scores), ylim=(len(scores)-.5, -.5))
     _bounds(ax.axvline, chance=chance, ceiling=ceiling)
-    if chance is not None or ceiling is not None: fig.legend(loc='outside right upper')
+    if chance is not None or ceiling is not None:
+        fig.legend(loc='outside right upper')
     return fig
 
 # %% ../nbs/01_plots.ipynb #show_hist
@@ -230,13 +251,15 @@ def show_map(
     if values.ndim != 2 or kind not in MAP:
         raise DataError('not a map', f'(row, column) and one of {list(MAP)}', (values.shape, kind))
     fig, ax = _axes(xlabel, ylabel, title, height=3.6)
-    if hidden is not None: values = np.where(hidden, np.nan, values)
+    if hidden is not None:
+        values = np.where(hidden, np.nan, values)
     ends, size = (np.nanmin(values), np.nanmax(values)), top or np.nanmax(np.abs(values))
     low, high = dict(signed=(-size, size), score=(0, top or ends[1]), gray=(0, 1), step=ends)[kind]
     colours = mpl.colormaps[MAP[kind]].with_extremes(bad=HIDDEN)
     image = ax.imshow(np.ma.masked_invalid(values), colours, vmin=low, vmax=high,
                       interpolation='nearest', aspect='auto')
-    if max(values.shape) <= 3*min(values.shape): ax.set_aspect('equal')
+    if max(values.shape) <= 3*min(values.shape):
+        ax.set_aspect('equal')
     ax.locator_params(integer=True)
     fig.colorbar(image, label=unit)
     return fig

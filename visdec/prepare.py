@@ -33,15 +33,20 @@ def _load_nsd(src, subject, **more):
     from visdec.nsd import load_nsd
     return load_nsd(src, subject)
 def _load_bids(src, subject, images, task, split, rois, **more):
-    if not task: raise DataError('a BIDS study has tasks', 'the word behind task- in the file names', 'none', '--task')
+    if not task:
+        raise DataError('a BIDS study has tasks', 'the word behind task- in the file names', 'none',
+                        '--task')
     from visdec.bids import load_bids
-    return load_bids(src, task, subject, images=images, split=split_words(split), rois=region_files(rois))
+    return load_bids(src, task, subject, images=images, split=split_words(split),
+                     rois=region_files(rois))
 def _load_arrays(src, subject, images, **more):
     from visdec.bids import load_arrays
     return load_arrays(src, images)
 
-LOADERS = dict(sim=_load_sim, digits69=_load_digits, god=_load_god, bold5000=_load_bold5000, nsd=_load_nsd, bids=_load_bids, arrays=_load_arrays)
-SUBJECTS = dict(god=r'(?:[Ss]ubject|sbj_)(\d)', bold5000=r'(CSI\d)', nsd=r'(subj\d\d)', bids=r'^(sub-[A-Za-z0-9]+)$')
+LOADERS = dict(sim=_load_sim, digits69=_load_digits, god=_load_god, bold5000=_load_bold5000,
+               nsd=_load_nsd, bids=_load_bids, arrays=_load_arrays)
+SUBJECTS = dict(god=r'(?:[Ss]ubject|sbj_)(\d)', bold5000=r'(CSI\d)', nsd=r'(subj\d\d)',
+                bids=r'^(sub-[A-Za-z0-9]+)$')
 
 # %% ../nbs/80_prepare.ipynb #options
 def split_words(
@@ -49,17 +54,22 @@ def split_words(
 ) -> dict: # pattern -> split word
     "Patterns over session/run/picture and their split words, from one line."
     parts = [p.strip().rpartition('=') for p in text.split(',') if p.strip()]
-    if bad := [w for k, _, w in parts if not k]: raise DataError('a split needs a pattern and a word', 'ses-02*=test', bad[0], '--split')
+    if bad := [w for k, _, w in parts if not k]:
+        raise DataError('a split needs a pattern and a word', 'ses-02*=test', bad[0], '--split')
     return {k.strip(): w.strip() for k, _, w in parts}
 
 def region_files(
     path, # an atlas file, a folder of masks *.nii.gz, or nothing
 ): # file, {name: file}, or None
     "Regions as `load_bids` takes them; a mask is named by its file."
-    if not path: return None
-    if not Path(path).is_dir(): return Path(path)
-    found = {p.name.removesuffix('.gz').removesuffix('.nii'): p for p in sorted(Path(path).glob('*.nii*'))}
-    if not found: raise DataError('no masks are here', '*.nii or *.nii.gz', where=path)
+    if not path:
+        return None
+    if not Path(path).is_dir():
+        return Path(path)
+    found = {p.name.removesuffix('.gz').removesuffix('.nii'): p
+             for p in sorted(Path(path).glob('*.nii*'))}
+    if not found:
+        raise DataError('no masks are here', '*.nii or *.nii.gz', where=path)
     return found
 
 # %% ../nbs/80_prepare.ipynb #subjects_of
@@ -68,27 +78,37 @@ def subjects_of(
     src, # file or folder of the data set
 ) -> list: # names as the loader takes them; [''] where a data set has one subject
     "The subjects whose files are there."
-    if kind not in SUBJECTS: return ['']
+    if kind not in SUBJECTS:
+        return ['']
     src = Path(src)
-    if not src.exists(): raise DataError('the data are not there', where=src)
-    if src.is_file(): names = [src.name]
-    elif kind == 'bids': names = [p.name for p in src.iterdir() if p.is_dir()]
-    else: names = [p.name for p in src.rglob('*')]
+    if not src.exists():
+        raise DataError('the data are not there', where=src)
+    if src.is_file():
+        names = [src.name]
+    elif kind == 'bids':
+        names = [p.name for p in src.iterdir() if p.is_dir()]
+    else:
+        names = [p.name for p in src.rglob('*')]
     found = sorted({m[1] for n in names if (m := re.search(SUBJECTS[kind], n))})
-    if not found: raise DataError('no subject is found', f'names like {SUBJECTS[kind]}', f'{len(names)} other names', src, f'is this {kind}?')
+    if not found:
+        raise DataError('no subject is found', f'names like {SUBJECTS[kind]}',
+                        f'{len(names)} other names', src, f'is this {kind}?')
     return found
 
 # %% ../nbs/80_prepare.ipynb #prepare_one
 def _prepare_one(kind, src, target, subject, size, options):
     "One subject: load it and write it, unless it is there."
-    asked = dict(kind=kind, source=str(src), subject=subject, size=size, **{k: str(v) for k,v in options.items() if v not in (None, '')})
+    asked = dict(kind=kind, source=str(src), subject=subject, size=size,
+                 **{k: str(v) for k,v in options.items() if v not in (None, '')})
     if target.exists():
         rec = Recording.load(target)                                 # compares all checksums
         if (found := rec.meta.get('prepared')) != asked:
-            raise DataError('this folder was made from something else', asked, found, target, 'choose another folder, or remove this one')
+            raise DataError('this folder was made from something else', asked, found, target,
+                            'choose another folder, or remove this one')
         return
     rec = LOADERS[kind](src, subject, **options)
-    if rec.stimuli is not None and size: rec.stimuli = Squares(rec.stimuli, size, mean=True)
+    if rec.stimuli is not None and size:
+        rec.stimuli = Squares(rec.stimuli, size, mean=True)
     rec.meta['prepared'] = asked
     rec.save(target)
 
@@ -112,12 +132,17 @@ def prepare(
     if kind == 'hcp':
         from visdec.hcp import prepare_hcp
         return [prepare_hcp(src, dlabel or None, out, workers, progress=progress)]
-    if kind not in LOADERS: raise DataError('no such kind of data', ['hcp', *LOADERS], kind, 'prepare')
+    if kind not in LOADERS:
+        raise DataError('no such kind of data', ['hcp', *LOADERS], kind, 'prepare')
     subjects = [subject] if subject else subjects_of(kind, src)
-    named = lambda s: s if s.startswith('sub-') else f'sub-{s.removeprefix("subj"):0>2}'  # as in BIDS
+    # as in BIDS
+    named = lambda s: s if s.startswith('sub-') else f'sub-{s.removeprefix("subj"):0>2}'
     folders = [Path(out)/named(s) if kind in SUBJECTS else Path(out) for s in subjects]
-    for s, target in tqdm(list(zip(subjects, folders)), desc=f'prepare {kind}', disable=not progress):
-        _prepare_one(kind, src, target, s, size, dict(images=False if images == 'none' else images or None, task=task, split=split, rois=rois))
+    for s, target in tqdm(list(zip(subjects, folders)), desc=f'prepare {kind}',
+                          disable=not progress):
+        _prepare_one(kind, src, target, s, size,
+                     dict(images=False if images == 'none' else images or None, task=task,
+                          split=split, rois=rois))
     return folders
 
 # %% ../nbs/80_prepare.ipynb #describe
@@ -134,16 +159,21 @@ def describe(
     "One row of the table: subjects, trials, voxels, regions, splits, pictures, repeats, median noise ceiling."
     splits, counts = np.unique(rec.split, return_counts=True)
     repeats = _repeats(rec)
-    row = dict(subject=', '.join(np.unique(rec.subject)[:3]) or '?', trials=len(rec.x), voxels=rec.x.shape[1], splits=dict(zip(splits.tolist(), counts.tolist())),
-               regions={k: int(v.sum()) for k,v in rec.roi.items()}, pictures='none' if rec.stimuli is None else len(rec.stimuli), repeats=int(repeats.max()), ceiling=None)
-    if _has_ceiling(repeats): row['ceiling'] = round(float(np.median(ceilings(rec))), 3)
+    row = dict(subject=', '.join(np.unique(rec.subject)[:3]) or '?', trials=len(rec.x),
+               voxels=rec.x.shape[1], splits=dict(zip(splits.tolist(), counts.tolist())),
+               regions={k: int(v.sum()) for k,v in rec.roi.items()},
+               pictures='none' if rec.stimuli is None else len(rec.stimuli),
+               repeats=int(repeats.max()), ceiling=None)
+    if _has_ceiling(repeats):
+        row['ceiling'] = round(float(np.median(ceilings(rec))), 3)
     return row
 
 def ceilings(
     rec:Recording, # with repeated test pictures
 ) -> np.ndarray: # (voxel,), share of variance of one trial
     "Noise ceiling of every voxel, after z-scoring by run where runs are known."
-    if rec.meta.get('norm', 'raw') == 'raw' and (rec.run != '').all(): rec = rec.zscored('run')
+    if rec.meta.get('norm', 'raw') == 'raw' and (rec.run != '').all():
+        rec = rec.zscored('run')
     return noise_ceiling(rec)
 
 # %% ../nbs/80_prepare.ipynb #describe_text
@@ -151,10 +181,12 @@ def describe_text(
     rows:list, # from `describe`
 ) -> str: # several lines
     "Rows as a table for the terminal."
-    words = lambda d: ' '.join(f'{k} {n:,}' for k,n in d.items()) if isinstance(d, dict) else '-' if d is None else f'{d:,}' if isinstance(d, int) else str(d)
+    words = lambda d: ' '.join(f'{k} {n:,}' for k,n in d.items()) if isinstance(
+        d, dict) else '-' if d is None else f'{d:,}' if isinstance(d, int) else str(d)
     table = [list(rows[0])] + [[words(v) for v in r.values()] for r in rows]
     wide = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    return '\n'.join('  '.join(cell.ljust(n) for cell, n in zip(line, wide)).rstrip() for line in table)
+    return '\n'.join('  '.join(cell.ljust(n) for cell, n in zip(line, wide)).rstrip()
+                     for line in table)
 
 # %% ../nbs/80_prepare.ipynb #folders_in
 def folders_in(
@@ -162,15 +194,20 @@ def folders_in(
 ) -> list: # prepared folders
     "Prepared recordings, or a store of resting runs, at or below a folder."
     path = Path(path)
-    found = [path] if any((path/f).exists() for f in ('meta.json', 'store.json')) else sorted(p.parent for p in path.glob('*/meta.json'))
-    if not found: raise DataError('nothing prepared is here', 'a folder with meta.json', where=path, fix='visdec prepare')
+    found = [path] if any((path/f).exists()
+                          for f in ('meta.json', 'store.json')) else sorted(
+                              p.parent for p in path.glob('*/meta.json'))
+    if not found:
+        raise DataError('nothing prepared is here', 'a folder with meta.json', where=path,
+                        fix='visdec prepare')
     return found
 
 def open_prepared(
     folder, # from `folders_in`
 ) -> Recording: # its checksums are compared
     "What one prepared folder holds; rows of a large store stay on disk."
-    if not (Path(folder)/'store.json').exists(): return Recording.load(folder)
+    if not (Path(folder)/'store.json').exists():
+        return Recording.load(folder)
     from visdec.hcp import load_hcp
     return load_hcp(folder)
 
@@ -182,6 +219,11 @@ def draw(
     if _has_ceiling(_repeats(rec)):
         top = ceilings(rec)
         parts = {k: top[v] for k,v in rec.roi.items()} or {'voxels': top}
-        return show_hist(dict(list(parts.items())[:7]), 'noise ceiling of one trial, share of variance', f'{rec.subject[0]}: what the pictures can explain')
-    if rec.stimuli is None: return None
-    return show_pictures({'stimulus': np.stack([Squares(rec.stimuli, 64, mean=True)[i] for i in list(rec.stimuli)[:10]])}, f'{rec.subject[0]}: the first pictures')
+        return show_hist(dict(list(parts.items())[:7]),
+                         'noise ceiling of one trial, share of variance',
+                         f'{rec.subject[0]}: what the pictures can explain')
+    if rec.stimuli is None:
+        return None
+    return show_pictures({'stimulus': np.stack([Squares(rec.stimuli, 64, mean=True)[i]
+                                                for i in list(rec.stimuli)[:10]])},
+                                                f'{rec.subject[0]}: the first pictures')

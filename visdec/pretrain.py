@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch.nn import functional as F
-from .batches import paired
+from .study import paired
 from .contrast import DCMAE
 from .core import DataError, generator
 from .mae import fresh, hidden_mse
@@ -69,7 +69,8 @@ def of_recording(
     if not len(learn):
         raise DataError('nothing to learn from', 'trials of rest or train',
                         sorted(set(rec.split)), 'split')
-    if held is None and len(val): held = Rows(rec.x, val)
+    if held is None and len(val):
+        held = Rows(rec.x, val)
     dropped = rec.meta.get('dropped_voxels', getattr(rec.x, 'dropped', None))
     return Unlabelled(Rows(rec.x, learn), held, dropped)
 
@@ -79,13 +80,16 @@ def unlabelled(
     held=None, # responses to judge by; None: the 'val' trials of a recording
 ) -> Unlabelled: # no response is read yet
     "Any source of responses as rows to learn from and rows to judge by."
-    if held is not None: held = Rows(held)
+    if held is not None:
+        held = Rows(held)
     if isinstance(x, (str, Path)):
         if (Path(x)/'store.json').exists():
             from visdec.hcp import Store
             x = Store(x)
-        else: x = Recording.load(x, mmap=True)
-    if isinstance(x, Recording): return of_recording(x, held)
+        else:
+            x = Recording.load(x, mmap=True)
+    if isinstance(x, Recording):
+        return of_recording(x, held)
     return Unlabelled(Rows(x), held, getattr(x, 'dropped', None))
 
 # %% ../nbs/25_pretrain.ipynb #restored
@@ -203,13 +207,15 @@ def model_for(
 ) -> DCMAE:
     "A model that fits a source: made from settings, padding and dropped voxels noted, or checked."
     n, dropped = source.x.shape[1], source.dropped
-    if dropped is not None: dropped = [int(v) for v in dropped]
+    if dropped is not None:
+        dropped = [int(v) for v in dropped]
     if isinstance(model, dict):
         extra = -n % model.get('patch_size', 16)
         noted = dict(n_voxels=n + extra, n_padded=extra, dropped=dropped)
         model = fresh(DCMAE, {**noted, **model}, seed, 'pretrain')
     for part in (source.x, source.held):
-        if part is not None: model.pad(torch.zeros(1, part.shape[1]))      # refuses another width
+        if part is not None:
+            model.pad(torch.zeros(1, part.shape[1]))      # refuses another width
     known = model.config.dropped
     if None not in (known, dropped) and dropped != list(known):
         raise DataError('the model was trained without other voxels', f'{len(known)}: {known[:9]}',

@@ -27,13 +27,15 @@ class Stimuli(Mapping):
     ):
         self.place, self.pictures = {str(k): i for i,k in enumerate(ids)}, pictures
         if not len(self.place) == len(ids) == len(pictures):
-            raise DataError('each picture needs one id of its own', expected=f'{len(pictures)} distinct ids',
+            raise DataError('each picture needs one id of its own',
+                            expected=f'{len(pictures)} distinct ids',
                             found=f'{len(ids)} ids, {len(self.place)} distinct', where='stimuli')
     def __len__(self): return len(self.place)
     def __iter__(self): return iter(self.place)
     def __getitem__(self, id):
-        if id not in self.place: raise DataError('no picture has this id', found=id, where='stimuli',
-                                                 fix=f'ids look like {list(self.place)[:3]}')
+        if id not in self.place:
+            raise DataError('no picture has this id', found=id, where='stimuli',
+                            fix=f'ids look like {list(self.place)[:3]}')
         return as_picture(self.pictures[self.place[id]])
 
 # %% ../nbs/02_recording.ipynb #as_picture
@@ -43,12 +45,16 @@ def as_picture(
     "One picture as an array; a grey one is repeated over the three colours."
     if isinstance(picture, (str, Path)):
         from PIL import Image, UnidentifiedImageError
-        try: picture = np.asarray(Image.open(picture).convert('RGB'))
-        except (OSError, UnidentifiedImageError) as e: raise DataError('this picture cannot be opened', found=e, where=picture) from None
+        try:
+            picture = np.asarray(Image.open(picture).convert('RGB'))
+        except (OSError, UnidentifiedImageError) as e:
+            raise DataError('this picture cannot be opened', found=e, where=picture) from None
     picture = np.asarray(picture)
-    if picture.ndim == 2: picture = np.repeat(picture[..., None], 3, -1)
+    if picture.ndim == 2:
+        picture = np.repeat(picture[..., None], 3, -1)
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
-        raise DataError('a picture has the wrong form', expected='uint8 (row, col, rgb)', found=f'{picture.dtype} {picture.shape}', where='stimuli')
+        raise DataError('a picture has the wrong form', expected='uint8 (row, col, rgb)',
+                        found=f'{picture.dtype} {picture.shape}', where='stimuli')
     return picture
 
 # %% ../nbs/02_recording.ipynb #Squares
@@ -63,7 +69,8 @@ class Squares(Mapping):
     def __iter__(self): return iter(self.stimuli)
     def __getitem__(self, id):
         from PIL import Image
-        picture = as_picture(self.stimuli[id]); side = min(picture.shape[:2])
+        picture = as_picture(self.stimuli[id])
+        side = min(picture.shape[:2])
         top, left = ((n - side)//2 for n in picture.shape[:2])
         square = Image.fromarray(np.ascontiguousarray(picture[top:top+side, left:left+side]))
         kind = 'BICUBIC' if not self.mean else 'BOX' if side >= self.size else 'BILINEAR'
@@ -76,7 +83,8 @@ def to_tensor(
     "Pictures as networks read them."
     import torch
     from einops import rearrange
-    return rearrange(torch.tensor(np.ascontiguousarray(pictures)), 'trial row col rgb -> trial rgb row col').float()/127.5 - 1
+    return rearrange(torch.tensor(np.ascontiguousarray(pictures)),
+                     'trial row col rgb -> trial rgb row col').float()/127.5 - 1
 
 def to_uint8(
     pictures, # float tensor (trial, rgb, row, col); values beyond [-1, 1] are clipped
@@ -105,7 +113,8 @@ class Recording:
     meta: dict = field(default_factory=dict)      # space, TR s, units, source, what was dropped, how x was normalised
 
     def __post_init__(self):
-        for name in LABELS: setattr(self, name, np.asarray(getattr(self, name), dtype=str))
+        for name in LABELS:
+            setattr(self, name, np.asarray(getattr(self, name), dtype=str))
         self.roi = {k: np.asarray(v) for k,v in self.roi.items()}
         check_recording(self)
     def __len__(self): return len(self.x)
@@ -114,46 +123,62 @@ class Recording:
 def check_labels(rec) -> None:
     "Every trial has each label, and every split word is known."
     if rec.x.ndim != 2 or rec.x.dtype != np.float32:
-        raise DataError('responses have the wrong form', expected='float32 (trial, voxel)', found=f'{rec.x.dtype} {rec.x.shape}', where='x')
-    if not rec.x.size: raise DataError('there are no responses', found=rec.x.shape, where='x')
+        raise DataError('responses have the wrong form', expected='float32 (trial, voxel)',
+                        found=f'{rec.x.dtype} {rec.x.shape}', where='x')
+    if not rec.x.size:
+        raise DataError('there are no responses', found=rec.x.shape, where='x')
     for name in LABELS:
         if getattr(rec, name).shape != (len(rec.x),):
-            raise DataError('trial counts differ', expected=f'{len(rec.x)}, the rows of x', found=getattr(rec, name).shape, where=name)
+            raise DataError('trial counts differ', expected=f'{len(rec.x)}, the rows of x',
+                            found=getattr(rec, name).shape, where=name)
     if unknown := sorted(set(rec.split) - set(SPLITS)):
-        raise DataError('unknown split word', expected=SPLITS, found=unknown, where=f'split, trial {np.flatnonzero(rec.split == unknown[0])[0]}')
+        raise DataError('unknown split word', expected=SPLITS, found=unknown,
+                        where=f'split, trial {np.flatnonzero(rec.split == unknown[0])[0]}')
 
 # %% ../nbs/02_recording.ipynb #check_roi
 def check_roi(rec) -> None:
     "Every region is a mask over all voxels and holds at least one."
     for name, mask in rec.roi.items():
         if mask.shape != rec.x.shape[1:] or mask.dtype != bool:
-            raise DataError('a region is not a mask over the voxels', expected=f'bool {rec.x.shape[1:]}', found=f'{mask.dtype} {mask.shape}', where=f'roi {name!r}')
-        if not mask.any(): raise DataError('a region holds no voxel', where=f'roi {name!r}', fix='leave it out, or check the mask')
+            raise DataError('a region is not a mask over the voxels',
+                            expected=f'bool {rec.x.shape[1:]}', found=f'{mask.dtype} {mask.shape}',
+                            where=f'roi {name!r}')
+        if not mask.any():
+            raise DataError('a region holds no voxel', where=f'roi {name!r}',
+                            fix='leave it out, or check the mask')
 
 def check_pictures(rec) -> None:
     "Every picture that a trial names is there, when there are pictures at all."
-    if rec.stimuli is None: return
+    if rec.stimuli is None:
+        return
     needed = set(rec.image_id[rec.split != 'rest'])
     if missing := sorted(needed - set(rec.stimuli) - {''}):
-        raise DataError('pictures are missing', expected=f'{len(needed)} pictures', found=f'{len(missing)} without one, first {missing[0]!r}',
-                        where='stimuli', fix='add them, or pass stimuli=None to decode without pictures')
+        raise DataError('pictures are missing', expected=f'{len(needed)} pictures',
+                        found=f'{len(missing)} without one, first {missing[0]!r}',
+                        where='stimuli',
+                        fix='add them, or pass stimuli=None to decode without pictures')
 
 # %% ../nbs/02_recording.ipynb #check_numbers
 def check_numbers(rec, rows=4096) -> None:
     "Every response is finite, and no voxel is constant over the trials."
-    low, high = np.full(rec.x.shape[1], np.inf, np.float32), np.full(rec.x.shape[1], -np.inf, np.float32)
+    low, high = np.full(rec.x.shape[1], np.inf, np.float32), np.full(rec.x.shape[1], -np.inf,
+                                                                     np.float32)
     for start in range(0, len(rec.x), rows):
         part = np.asarray(rec.x[start:start+rows])
         if not np.isfinite(part).all():
             t, v = np.argwhere(~np.isfinite(part))[0]
-            raise DataError('a response is not a finite number', found=part[t, v], where=f'x, trial {start+t}, voxel {v}', fix='drop the trial or the voxel')
+            raise DataError('a response is not a finite number', found=part[t, v],
+                            where=f'x, trial {start+t}, voxel {v}',
+                            fix='drop the trial or the voxel')
         low, high = np.minimum(low, part.min(0)), np.maximum(high, part.max(0))
     if len(rec.x) > 1 and (flat := np.flatnonzero(low == high)).size:
-        raise DataError('voxels are constant', found=f'{flat.size}, first {flat[0]}', where='x', fix='drop them and record it in meta')
+        raise DataError('voxels are constant', found=f'{flat.size}, first {flat[0]}', where='x',
+                        fix='drop them and record it in meta')
 
 def check_recording(rec) -> None:
     "All checks, cheap ones first; raises `DataError`."
-    for check in (check_labels, check_roi, check_pictures, check_numbers): check(rec)
+    for check in (check_labels, check_roi, check_pictures, check_numbers):
+        check(rec)
 
 # %% ../nbs/02_recording.ipynb #from_arrays
 @patch(cls_method=True)
@@ -168,7 +193,8 @@ def from_arrays(cls:Recording,
 ):
     "A `Recording` from plain arrays; single values are repeated over the trials."
     x = x if isinstance(x, np.memmap) and x.dtype == np.float32 else np.asarray(x, dtype=np.float32)
-    given = dict(image_id=image_id, split=split, subject=subject, session=session, run=run, category=category)
+    given = dict(image_id=image_id, split=split, subject=subject, session=session, run=run,
+                 category=category)
     full = {k: np.full(len(x), v) if np.ndim(v) == 0 else v for k,v in given.items()}
     return cls(x=x, **full, roi=dict(roi or {}), stimuli=stimuli, meta=meta)
 
@@ -182,10 +208,12 @@ def take(self:Recording,
     new = copy.copy(self)
     every = isinstance(voxels, slice) and voxels == slice(None)
     new.x = self.x.only(trials) if every and hasattr(self.x, 'only') else self.x[trials][:, voxels]
-    for name in LABELS: setattr(new, name, getattr(self, name)[trials])
+    for name in LABELS:
+        setattr(new, name, getattr(self, name)[trials])
     new.roi = {k: v[voxels] for k,v in self.roi.items() if v[voxels].any()}
     new.meta = dict(self.meta)
-    if not every and 'voxel' in new.meta: new.meta['voxel'] = np.asarray(new.meta['voxel'])[voxels].tolist()
+    if not every and 'voxel' in new.meta:
+        new.meta['voxel'] = np.asarray(new.meta['voxel'])[voxels].tolist()
     return new
 
 # %% ../nbs/02_recording.ipynb #parts
@@ -195,7 +223,8 @@ def of(self:Recording,
 ):
     "The trials of one split."
     if not (self.split == split).any():
-        raise DataError('no trial has this split', expected=sorted(set(self.split)), found=split, where='split')
+        raise DataError('no trial has this split', expected=sorted(set(self.split)), found=split,
+                        where='split')
     return self.take(self.split == split)
 
 @patch
@@ -228,8 +257,10 @@ def zscore(
         part = np.asarray(x[use], dtype=np.float64)
         sd = part.std(0) if len(part) > 1 else np.zeros(1)
         if not sd.all():
-            raise DataError('a unit cannot be z-scored', expected='two trials or more and no constant voxel',
-                            found=f'{len(part)} trials, {np.sum(sd == 0)} constant voxels', where=f'unit {g!r}', fix='choose a larger unit')
+            raise DataError('a unit cannot be z-scored',
+                            expected='two trials or more and no constant voxel',
+                            found=f'{len(part)} trials, {np.sum(sd == 0)} constant voxels',
+                            where=f'unit {g!r}', fix='choose a larger unit')
         out[own] = (np.asarray(x[own], dtype=np.float64) - part.mean(0))/sd
     return out
 
@@ -240,13 +271,18 @@ def zscored(self:Recording,
 ):
     "Responses z-scored per voxel over a unit; no test trial enters the statistics of a unit that has others."
     if unit not in ('run', 'session', 'train'):
-        raise DataError('unknown unit', expected=('run', 'session', 'train'), found=unit, where='zscored')
+        raise DataError('unknown unit', expected=('run', 'session', 'train'), found=unit,
+                        where='zscored')
     keep = ~np.isin(self.split, ['test', 'imagery'])
-    parts = dict(run=(self.subject, self.session, self.run), session=(self.subject, self.session), train=(self.subject,))[unit]
+    parts = dict(run=(self.subject, self.session, self.run), session=(self.subject, self.session),
+                 train=(self.subject,))[unit]
     groups = np.array(['/'.join(p) for p in zip(*parts)])
-    if unit == 'train': keep = self.split == 'train'
+    if unit == 'train':
+        keep = self.split == 'train'
     own = sorted(set(groups) - set(groups[keep]))
-    if unit == 'train' and own: raise DataError('no training trial to normalise with', found=own, where='subject', fix="use zscored('run')")
+    if unit == 'train' and own:
+        raise DataError('no training trial to normalise with', found=own, where='subject',
+                        fix="use zscored('run')")
     new = self.take()
     new.x = zscore(self.x, groups, keep | np.isin(groups, own))
     new.meta['norm'] = {'unit': unit, 'own_statistics': own}
@@ -257,16 +293,20 @@ def zscored(self:Recording,
 def averaged(self:Recording):
     "One row per picture, split and subject: the mean over its repeats; `meta` tells how many."
     key = np.array(['\x1f'.join(k) for k in zip(self.subject, self.split, self.image_id)])
-    _, first, inverse, count = np.unique(key, return_index=True, return_inverse=True, return_counts=True)
+    _, first, inverse, count = np.unique(key, return_index=True, return_inverse=True,
+                                         return_counts=True)
     order = np.argsort(first)
-    total = np.zeros((len(first), self.x.shape[1])); np.add.at(total, inverse, self.x)
+    total = np.zeros((len(first), self.x.shape[1]))
+    np.add.at(total, inverse, self.x)
     new = self.take(first[order])
     new.x = (total/count[:, None])[order].astype(np.float32)
     for name in ('session', 'run'):
         labels = getattr(self, name)
         mixed = np.array([len(set(labels[inverse == i])) > 1 for i in order])
         setattr(new, name, np.where(mixed, '', getattr(new, name)))
-    new.meta['repeats_averaged'] = {s: [int(count[order][new.split == s].min()), int(count[order][new.split == s].max())] for s in sorted(set(new.split))}
+    new.meta['repeats_averaged'] = {s: [int(count[order][new.split == s].min()),
+                                        int(count[order][new.split == s].max())]
+                                        for s in sorted(set(new.split))}
     return new
 
 # %% ../nbs/02_recording.ipynb #sealed
@@ -275,14 +315,18 @@ def sealed(
 ) -> str: # JSON that ends with the checksum of the rest
     "Text that shows whether one of its own bytes has changed."
     body = json.dumps(about, indent=1, default=lambda o: np.asarray(o).tolist())
-    return json.dumps({**json.loads(body), 'seal': hashlib.sha256(body.encode()).hexdigest()}, indent=1)
+    return json.dumps({**json.loads(body), 'seal': hashlib.sha256(body.encode()).hexdigest()},
+                      indent=1)
 
 def unseal(
     path, # a file that holds what `sealed` wrote
 ) -> dict: # its content
     "Take the seal off, seal again, and compare every byte; raises a `ValueError` or `KeyError` where one has changed."
-    text = Path(path).read_text(encoding='utf-8'); about = json.loads(text); about.pop('seal')
-    if sealed(about) != text: raise ValueError('the seal is broken: a byte has changed')
+    text = Path(path).read_text(encoding='utf-8')
+    about = json.loads(text)
+    about.pop('seal')
+    if sealed(about) != text:
+        raise ValueError('the seal is broken: a byte has changed')
     return about
 
 # %% ../nbs/02_recording.ipynb #save
@@ -293,28 +337,39 @@ def save(self:Recording,
     "Write the record to a folder, complete or not at all."
     from PIL import Image
     with atomic_folder(folder) as tmp:
-        np.save(tmp/'x.npy', np.asarray(self.x, np.float32)); np.savez(tmp/'roi.npz', **self.roi)
+        np.save(tmp/'x.npy', np.asarray(self.x, np.float32))
+        np.savez(tmp/'roi.npz', **self.roi)
         with open(tmp/'trials.csv', 'w', newline='', encoding='utf-8') as f:
             csv.writer(f).writerows([LABELS, *zip(*(getattr(self, k) for k in LABELS))])
         if self.stimuli is not None:
             (tmp/'stimuli').mkdir()
             ids = sorted(set(self.image_id) - {''})
-            for i,k in enumerate(ids): Image.fromarray(self.stimuli[k]).save(tmp/f'stimuli/{i:06d}.png', compress_level=1)
+            for i,k in enumerate(ids):
+                Image.fromarray(self.stimuli[k]).save(tmp/f'stimuli/{i:06d}.png', compress_level=1)
             (tmp/'stimuli'/'ids.json').write_text(json.dumps(ids), encoding='utf-8')
-        sums = {str(p.relative_to(tmp)): sha256_file(p) for p in sorted(tmp.rglob('*')) if p.is_file()}
-        (tmp/'meta.json').write_text(sealed({'meta': self.meta, 'shape': self.x.shape, 'sha256': sums}), encoding='utf-8')
+        sums = {str(p.relative_to(tmp)): sha256_file(p)
+                for p in sorted(tmp.rglob('*')) if p.is_file()}
+        (tmp/'meta.json').write_text(sealed({'meta': self.meta, 'shape': self.x.shape,
+                                             'sha256': sums}), encoding='utf-8')
     return Path(folder)
 
 # %% ../nbs/02_recording.ipynb #load
 def _read(path, read):
-    try: return read(path)
-    except FileNotFoundError: raise DataError('a file of the record is missing', where=path, fix='point to a folder made by Recording.save') from None
-    except Exception as e: raise DataError('a file of the record cannot be read', found=f'{type(e).__name__}: {e}', where=path, fix='prepare it again') from None
+    try:
+        return read(path)
+    except FileNotFoundError:
+        raise DataError('a file of the record is missing', where=path,
+                        fix='point to a folder made by Recording.save') from None
+    except Exception as e:
+        raise DataError('a file of the record cannot be read', found=f'{type(e).__name__}: {e}',
+                        where=path, fix='prepare it again') from None
 
 def _check_sums(folder, sums):
     "Compare every file with the checksum noted when it was written."
     for name, sha in sums.items():
-        if _read(folder/name, sha256_file) != sha: raise DataError('a file of the record has changed', where=folder/name, fix='prepare it again')
+        if _read(folder/name, sha256_file) != sha:
+            raise DataError('a file of the record has changed', where=folder/name,
+                            fix='prepare it again')
 
 # %% ../nbs/02_recording.ipynb #load-whole
 @patch(cls_method=True)
@@ -326,15 +381,20 @@ def load(cls:Recording,
     "Read a record; refuses files that changed since they were written."
     folder = Path(folder)
     about = _read(folder/'meta.json', unseal)
-    if verify: _check_sums(folder, about['sha256'])
-    x = _read(folder/'x.npy', lambda p: np.load(p, mmap_mode='r' if mmap else None, allow_pickle=False))
-    rows = _read(folder/'trials.csv', lambda p: list(csv.reader(p.open(newline='', encoding='utf-8'))))
+    if verify:
+        _check_sums(folder, about['sha256'])
+    x = _read(folder/'x.npy',
+              lambda p: np.load(p, mmap_mode='r' if mmap else None, allow_pickle=False))
+    rows = _read(folder/'trials.csv',
+                 lambda p: list(csv.reader(p.open(newline='', encoding='utf-8'))))
     roi = _read(folder/'roi.npz', lambda p: dict(np.load(p, allow_pickle=False)))
     stim = None
     if (folder/'stimuli').exists():
-        ids = _read(folder/'stimuli'/'ids.json', lambda p: json.loads(p.read_text(encoding='utf-8')))
+        ids = _read(folder/'stimuli'/'ids.json',
+                    lambda p: json.loads(p.read_text(encoding='utf-8')))
         stim = Stimuli(ids, [folder/'stimuli'/f'{i:06d}.png' for i in range(len(ids))])
-    return cls(x=x, **dict(zip(rows[0], map(list, zip(*rows[1:])))), roi=roi, stimuli=stim, meta=about['meta'])
+    return cls(x=x, **dict(zip(rows[0], map(list, zip(*rows[1:])))), roi=roi, stimuli=stim,
+               meta=about['meta'])
 
 # %% ../nbs/02_recording.ipynb #Decoder
 @runtime_checkable

@@ -21,9 +21,11 @@ def cell(
     score:dict|None, # value, and low and high where there is an interval
 ) -> str: # such as '.71 [.66 .75]'
     "A score as text; no leading zero, two digits."
-    if not score: return ''
+    if not score:
+        return ''
     short = lambda v: f'{v:.2f}'.replace('0.', '.', 1) if abs(v) < 1 else f'{v:.2f}'
-    return short(score['value']) + (f" [{short(score['low'])} {short(score['high'])}]" if 'low' in score else '')
+    return short(score['value']) + (f" [{short(score['low'])} {short(score['high'])}]"
+                                    if 'low' in score else '')
 
 def table_text(
     table:list, # rows of `Results.table`
@@ -43,10 +45,14 @@ def verdict(
     "What may be claimed, score by score."
     row, out = {r['decoder']: r for r in table}, []
     for name, s in row[OURS].items():
-        if name == 'decoder' or 'p_ridge' not in s: continue
-        tests = [f"{'above' if s[k] < .01 else 'not above'} the {what} ({_p(s[k])})" for k,what in (('p_repaired', 're-paired control'), ('p_shuffled', 'decoder refitted on shuffled pairs')) if k in s]
+        if name == 'decoder' or 'p_ridge' not in s:
+            continue
+        tests = [f"{'above' if s[k] < .01 else 'not above'} the {what} ({_p(s[k])})"
+                 for k,what in (('p_repaired', 're-paired control'),
+                                ('p_shuffled', 'decoder refitted on shuffled pairs')) if k in s]
         gap = s['value'] - row['ridge'][name]['value']
-        against = 'no different from ridge' if s['p_ridge'] >= .05 else 'better than ridge' if gap > 0 else 'worse than ridge'
+        against = 'no different from ridge' if s[
+            'p_ridge'] >= .05 else 'better than ridge' if gap > 0 else 'worse than ridge'
         out.append(f"{name}: {cell(s)}{', ' if tests else ''}{', '.join(tests)}; {against} ({cell(row['ridge'][name])}, difference {gap:+.2f}, {_p(s['p_ridge'])}).")
     return out
 
@@ -63,8 +69,10 @@ def picture_row(
     from PIL import Image
     gap = np.pad(pictures, ((0, 0), (0, 0), (0, 1), (0, 0)), constant_values=255)
     line = np.concatenate(list(gap), 1)
-    file = io.BytesIO(); Image.fromarray(line).save(file, 'png')
-    return _image(file.getvalue(), 'png', width=line.shape[1]*scale, height=line.shape[0]*scale, alt=f'{len(pictures)} pictures')
+    file = io.BytesIO()
+    Image.fromarray(line).save(file, 'png')
+    return _image(file.getvalue(), 'png', width=line.shape[1]*scale, height=line.shape[0]*scale,
+                  alt=f'{len(pictures)} pictures')
 
 # %% ../nbs/82_report.ipynb #report
 STYLE = 'body{font:15px/1.5 sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222} table{border-collapse:collapse;margin:1rem 0} td,th{padding:.25rem .7rem;text-align:left;border-bottom:1px solid #ddd} tr.ours{background:#E8F1F8} img{image-rendering:pixelated;display:block;max-width:100%} .name{color:#555;margin:.6rem 0 .1rem} .note{color:#555}'
@@ -79,10 +87,14 @@ def report_html(
     names = [k for k in max(r.table, key=len) if k != 'decoder']
     note = 'All numbers are simulated: the brain, the pictures and the noise were made by code.' if c.data == 'sim' else 'Real fMRI.' if c.data == 'digits69' else ''
     scale = max(1, 96//r.pictures['shown'].shape[2])
-    rows = ''.join(f'<p class="name">{escape(k)}</p>{picture_row(r.pictures[k][:most, 0], scale)}' for k in ROWS if k in r.pictures)
+    rows = ''.join(f'<p class="name">{escape(k)}</p>{picture_row(r.pictures[k][:most, 0], scale)}'
+                   for k in ROWS if k in r.pictures)
     head = ''.join(f'<th>{escape(n)}</th>' for n in ['decoder', *names])
-    body = ''.join(f"<tr class={'ours' if t['decoder'] == OURS else 'other'}><td>{escape(t['decoder'])}</td>" + ''.join(f'<td>{cell(t.get(n))}</td>' for n in names) + '</tr>' for t in r.table)
-    seconds = ''.join(f'<tr><td>{escape(k)}</td><td>{v:.0f} s</td></tr>' for k,v in r.about['seconds'].items())
+    body = ''.join(
+        f"<tr class={'ours' if t['decoder'] == OURS else 'other'}><td>{escape(t['decoder'])}</td>"
+        + ''.join(f'<td>{cell(t.get(n))}</td>' for n in names) + '</tr>' for t in r.table)
+    seconds = ''.join(f'<tr><td>{escape(k)}</td><td>{v:.0f} s</td></tr>'
+                      for k,v in r.about['seconds'].items())
     facts = f"{sum(r.about['seconds'].values()):.0f} s in all, peak memory {r.about['peak_gb']} GB, {r.about['threads']} threads; " + ', '.join(f'{k} {v}' for k,v in r.about['versions'].items())
     return f'''<!doctype html><html lang="en"><meta charset="utf-8"><title>visdec report</title><style>{STYLE}</style>
 <h1>visdec: decoded pictures</h1><p class="note">{note} Data {escape(c.data)}, preset {escape(c.preset)}, seed {c.seed}. Only fMRI goes into the decoder.</p>
@@ -97,5 +109,6 @@ def write_report(
 ) -> Path: # the file
     "Write the report, complete or not at all."
     path = Path(path or results.out/'report.html')
-    with atomic_file(path) as tmp: tmp.write_text(report_html(results), encoding='utf-8')
+    with atomic_file(path) as tmp:
+        tmp.write_text(report_html(results), encoding='utf-8')
     return path

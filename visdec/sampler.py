@@ -15,14 +15,16 @@ from .unet import Condition, guess_noise
 # %% ../nbs/43_sampler.ipynb #make_scheduler
 MAKE = {'ddim': (DDIMScheduler, dict(clip_sample=False, set_alpha_to_one=False, steps_offset=1)),
         'plms': (PNDMScheduler, dict(skip_prk_steps=True, set_alpha_to_one=False, steps_offset=1)),
-        'dpm++': (DPMSolverMultistepScheduler, dict(algorithm_type='dpmsolver++', solver_order=2, use_karras_sigmas=True))}
+        'dpm++': (DPMSolverMultistepScheduler,
+                  dict(algorithm_type='dpmsolver++', solver_order=2, use_karras_sigmas=True))}
 
 def make_scheduler(
     name:str='dpm++', # 'ddim', 'plms' or 'dpm++'
     prediction:str='v_prediction', # what the denoiser guesses; 'epsilon' for published weights
 ): # a scheduler of diffusers
     "How to walk from noise to latent."
-    if name not in MAKE: raise DataError('no such sampler', list(MAKE), name, 'scheduler')
+    if name not in MAKE:
+        raise DataError('no such sampler', list(MAKE), name, 'scheduler')
     make, settings = MAKE[name]
     return make(**(BETAS | dict(prediction_type=prediction)), **settings)
 
@@ -32,7 +34,8 @@ def start_noise(
     shape:tuple, # (chan, row, col) of a latent
 ) -> torch.Tensor: # (key, chan, row, col), on the CPU
     "Where each sample starts: a pure function of its own key."
-    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(k)) for k in keys])
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(k))
+                        for k in keys])
 
 def check_steps(
     scheduler, # from `make_scheduler`
@@ -42,7 +45,8 @@ def check_steps(
     n = scheduler.config.num_train_timesteps
     even = isinstance(scheduler, (DDIMScheduler, PNDMScheduler))
     if not 0 < steps < n or (even and n % steps):
-        raise DataError('this number of steps does not fit the schedule', f'a divisor of {n}, below {n}' if even else f'1 to {n - 1}', steps, 'steps')
+        raise DataError('this number of steps does not fit the schedule',
+                        f'a divisor of {n}, below {n}' if even else f'1 to {n - 1}', steps, 'steps')
 
 # %% ../nbs/43_sampler.ipynb #sample
 @torch.no_grad()
@@ -57,12 +61,17 @@ def sample(
     scheduler='dpm++', # name (for a denoiser that guesses velocity), or a scheduler of diffusers
 ) -> torch.Tensor: # latents, like noise
     "Walk from noise to latents."
-    if guidance != 1 and null is None: raise DataError('guidance needs a null condition', found=guidance, where='null')
-    walk = make_scheduler(scheduler) if isinstance(scheduler, str) else type(scheduler).from_config(scheduler.config)
-    check_steps(walk, steps); walk.set_timesteps(steps)          # samplers remember: start each time afresh
+    if guidance != 1 and null is None:
+        raise DataError('guidance needs a null condition', found=guidance, where='null')
+    walk = make_scheduler(scheduler) if isinstance(scheduler,
+                                                   str) else type(
+                                                       scheduler).from_config(scheduler.config)
+    check_steps(walk, steps)
+    walk.set_timesteps(steps)          # samplers remember: start each time afresh
     z = noise.to(unet.device)*walk.init_noise_sigma
     for t in walk.timesteps:
         eps = guess_noise(unet, z, t, Condition(context, temb))
-        if guidance != 1: eps = (blank := guess_noise(unet, z, t, null)) + guidance*(eps - blank)
+        if guidance != 1:
+            eps = (blank := guess_noise(unet, z, t, null)) + guidance*(eps - blank)
         z = walk.step(eps, t, z).prev_sample
     return z

@@ -36,7 +36,8 @@ class World:
     rest: int = 2400           # resting-state samples
     run: int = 50              # training trials in a run
 
-WORLDS = dict(tiny=World(16, 256, 20, 4, 10, 4, 20, 4, 200, 20), small=World(32, 1024), medium=World(64, 2048, rest=4800))
+WORLDS = dict(tiny=World(16, 256, 20, 4, 10, 4, 20, 4, 200, 20), small=World(32, 1024),
+              medium=World(64, 2048, rest=4800))
 FIRST = dict(test=0, train=50, prior=200)            # number of the first category of each role
 N_CATEGORIES = 320
 
@@ -45,7 +46,8 @@ def world_of(
     preset:str, # 'tiny', 'small' or 'medium'
 ) -> World:
     "The world of a preset."
-    if preset not in WORLDS: raise DataError('no such preset', expected=list(WORLDS), found=preset, where='sim')
+    if preset not in WORLDS:
+        raise DataError('no such preset', expected=list(WORLDS), found=preset, where='sim')
     return WORLDS[preset]
 
 # %% ../nbs/03_sim.ipynb #categories
@@ -56,7 +58,9 @@ TEXTURES = 'plain stripes bars checks dots'.split()
 def colour(hue, saturation, value):
     "Hue, saturation and value in [0, 1] as rgb in [0, 1]; any shape, rgb is added last."
     k = (np.array([5., 3., 1.]) + 6*np.asarray(hue)[..., None]) % 6
-    return np.asarray(value)[..., None]*(1 - np.asarray(saturation)[..., None]*np.clip(np.minimum(k, 4 - k), 0, 1))
+    return np.asarray(value)[..., None]*(1
+                                         - np.asarray(saturation)[..., None]*np.clip(np.minimum(
+                                             k, 4 - k), 0, 1))
 
 @lru_cache(maxsize=4)
 def categories(
@@ -64,10 +68,12 @@ def categories(
 ) -> dict: # name of a property -> (category, ...)
     "What is fixed in each category: family, shape, texture, three parts, two colours, size."
     g, n = rng(seed, 'categories'), N_CATEGORIES
-    return dict(number=np.arange(n), family=np.array([0, 1, 0, 2, 0])[np.arange(n) % 5], shape=g.integers(len(SHAPES), size=n),
+    return dict(number=np.arange(n), family=np.array([0, 1, 0, 2, 0])[np.arange(n) % 5],
+                shape=g.integers(len(SHAPES), size=n),
                 texture=g.integers(len(TEXTURES), size=n), part=g.integers(3, size=(n, 3)),
                 front=colour(g.random(n), g.uniform(.5, 1, n), g.uniform(.6, 1, n)),
-                back=colour(g.random(n), g.uniform(0, .3, n), g.uniform(.3, .55, n)), size=g.uniform(.5, .72, n))
+                back=colour(g.random(n), g.uniform(0, .3, n), g.uniform(.3, .55, n)),
+                size=g.uniform(.5, .72, n))
 
 # %% ../nbs/03_sim.ipynb #category_name
 def category_name(
@@ -88,11 +94,16 @@ def shape_distance(
 ) -> np.ndarray: # like x, negative inside
     "How far a point lies outside a shape."
     r, a, half = np.hypot(x, y), np.arctan2(y, x), np.hypot
-    def polygon(n): w = 2*np.pi/n; return r*np.cos((a + np.pi/2) % w - w/2) - np.cos(w/2)
+    def polygon(n):
+        w = 2*np.pi/n
+        return r*np.cos((a + np.pi/2) % w - w/2) - np.cos(w/2)
     beam = lambda u, v, wide: np.maximum(abs(u) - 1, abs(v) - wide)
-    return {'disc': lambda: r - .9, 'ring': lambda: abs(r - .75) - .22, 'square': lambda: np.maximum(abs(x), abs(y)) - .8,
-            'triangle': lambda: polygon(3), 'hexagon': lambda: polygon(6), 'star': lambda: r - .68 - .3*np.cos(5*(a + np.pi/2)),
-            'bar': lambda: beam(x, y, .33), 'cross': lambda: np.minimum(beam(x, y, .28), beam(y, x, .28)),
+    return {'disc': lambda: r - .9, 'ring': lambda: abs(r - .75) - .22,
+            'square': lambda: np.maximum(abs(x), abs(y)) - .8,
+            'triangle': lambda: polygon(3), 'hexagon': lambda: polygon(6),
+            'star': lambda: r - .68 - .3*np.cos(5*(a + np.pi/2)),
+            'bar': lambda: beam(x, y, .33),
+            'cross': lambda: np.minimum(beam(x, y, .28), beam(y, x, .28)),
             'heart': lambda: x**2 + (.1 - y - .55*np.sqrt(abs(x)))**2 - .62,
             'crescent': lambda: np.maximum(r - .95, .75 - half(x - .5, y))}[kind]()
 
@@ -103,7 +114,8 @@ def texture(
 ) -> np.ndarray: # brightness in [0, 1]
     "How light the paint is at a point."
     a, b = np.sin(7*x), np.sin(7*y)
-    return inside(-{'plain': np.ones_like(x), 'stripes': b, 'bars': a, 'checks': 3*a*b, 'dots': a + b - .6}[kind], .25)
+    return inside(-{'plain': np.ones_like(x), 'stripes': b, 'bars': a, 'checks': 3*a*b,
+                    'dots': a + b - .6}[kind], .25)
 
 def paint(canvas, rgb, where):
     "Mix a colour into a canvas (row, col, rgb) with weight `where` (row, col)."
@@ -113,16 +125,22 @@ def paint(canvas, rgb, where):
 def draw_object(canvas, c, x, y):
     "One shape, with texture."
     light = .35 + .65*texture(TEXTURES[c['texture']], x, y)
-    return paint(canvas, light[..., None]*c['front'], inside(shape_distance(SHAPES[c['shape']], x, y)))
+    return paint(canvas, light[..., None]*c['front'],
+                 inside(shape_distance(SHAPES[c['shape']], x, y)))
 
 def draw_face(canvas, c, x, y):
     "Hair (none, cap, square), eyes (three kinds) and a mouth (smile, flat, open)."
     hair, mouth, eyes = c['part']
-    if hair: canvas = paint(canvas, c['front'], inside(np.hypot(x/.9, (y + .25)/.85) - 1 if hair == 1 else np.maximum(abs(x) - .92, abs(y + .1) - 1)))
-    canvas = paint(canvas, np.array([1., .82, .68])*(.45 + .55*c['front'].mean()), inside(np.hypot(x/.72, y/.95) - 1))
+    if hair:
+        canvas = paint(canvas, c['front'],
+                       inside(np.hypot(x/.9, (y + .25)/.85) - 1 if hair == 1
+                              else np.maximum(abs(x) - .92, abs(y + .1) - 1)))
+    canvas = paint(canvas, np.array([1., .82, .68])*(.45 + .55*c['front'].mean()),
+                   inside(np.hypot(x/.72, y/.95) - 1))
     for side in (-.3, .3):
         r = np.hypot(x - side, y + .2)
-        canvas = paint(paint(canvas, 1., inside(r - (.2, .12, .2)[eyes])), .05, inside(r - (.1, .12, .16)[eyes]))
+        canvas = paint(paint(canvas, 1., inside(r - (.2, .12, .2)[eyes])), .05,
+                       inside(r - (.1, .12, .16)[eyes]))
     lips = (y - .5 + .5*x**2, y - .48, .6*np.hypot(x, y - .5) - .06)[mouth]
     return paint(canvas, [.6, .1, .15], inside(np.maximum(abs(lips) - .07, abs(x) - .35)))
 
@@ -132,10 +150,15 @@ def draw_scene(canvas, c, x, y):
     line, light, way = c['part']
     sky = (.25*np.sin(2.2*x), abs((1.3*x) % 1 - .5) - .1, .45*(np.sin(4*x) > .2))[line]
     canvas = paint(canvas, .5 + .5*canvas.mean((0, 1)), inside(y - .2, .5))
-    if light: canvas = paint(canvas, (1, .95, .6) if light == 1 else (.95, .95, 1), inside(np.hypot(x + (.8, -.8)[light - 1], y + .75) - .28))
+    if light:
+        canvas = paint(canvas, (1, .95, .6) if light == 1 else (.95, .95, 1),
+                       inside(np.hypot(x + (.8, -.8)[light - 1], y + .75) - .28))
     canvas = paint(paint(canvas, c['front']*.55, inside(-y - sky)), c['front'], inside(.35 - y))
-    if way == 1: canvas = paint(canvas, (.85, .8, .7), inside(np.maximum(.35 - y, abs(x) - .25 - .5*(y - .35))))
-    if way == 2: canvas = paint(canvas, (.2, .4, .85), inside(.75 - y))
+    if way == 1:
+        canvas = paint(canvas, (.85, .8, .7),
+                       inside(np.maximum(.35 - y, abs(x) - .25 - .5*(y - .35))))
+    if way == 2:
+        canvas = paint(canvas, (.2, .4, .85), inside(.75 - y))
     return canvas
 
 # %% ../nbs/03_sim.ipynb #draw
@@ -150,7 +173,8 @@ def draw(
     y, x = np.meshgrid(*[np.linspace(-1, 1, 64)]*2, indexing='ij')
     canvas, scene = c['back']*(1 + .15*y[..., None]), c['family'] == 2
     s = 1 if scene else c['size']*g.uniform(.9, 1.1)
-    (px, py), t = g.uniform(-.4, .4, 2)*(.6 if scene else 1), g.uniform(-.25, .25)*(c['family'] == 0)
+    (px, py), t = g.uniform(-.4, .4, 2)*(.6 if scene else 1), g.uniform(-.25,
+                                                                        .25)*(c['family'] == 0)
     u, v = (x - px)/s, (y - py)/s
     u, v = u*np.cos(t) + v*np.sin(t), v*np.cos(t) - u*np.sin(t)
     full = (draw_object, draw_face, draw_scene)[c['family']](canvas, c, u, v)*g.uniform(.85, 1.1)
@@ -168,7 +192,8 @@ def draw_role(
 ): # pictures uint8 (picture, row, col, rgb), category number (picture,)
     "The pictures of a role, category by category."
     pictures = [draw(n, rng(seed, role, n, i), size, seed) for n in numbers for i in range(each)]
-    pictures = np.stack(pictures); pictures.setflags(write=False)
+    pictures = np.stack(pictures)
+    pictures.setflags(write=False)
     return pictures, np.repeat(numbers, each)
 
 def draw_world(preset, role, seed=0):
@@ -196,7 +221,8 @@ def prior_pictures(
 def world_numbers(preset):
     "All category numbers that a preset uses: train, prior, test."
     w = world_of(preset)
-    return [n for role in ('train', 'prior', 'test') for n in range(FIRST[role], FIRST[role] + getattr(w, role))]
+    return [n for role in ('train', 'prior', 'test')
+            for n in range(FIRST[role], FIRST[role] + getattr(w, role))]
 
 def world_pictures(
     preset:str='small', # size of the world
@@ -205,14 +231,20 @@ def world_pictures(
     name:str='evaluator', # a role of its own: other draws than train, test and prior
 ): # pictures uint8 (picture, row, col, rgb), category names (picture,)
     "Fresh pictures of all categories, to train and check an evaluator that plays the role of a photograph classifier."
-    if name in FIRST: raise DataError('this name would redraw pictures of the experiment', expected=f'none of {list(FIRST)}', found=name, where='sim')
-    pictures, number = draw_role(name, tuple(world_numbers(preset)), each, world_of(preset).size, seed)
+    if name in FIRST:
+        raise DataError('this name would redraw pictures of the experiment',
+                        expected=f'none of {list(FIRST)}', found=name, where='sim')
+    pictures, number = draw_role(name, tuple(world_numbers(preset)), each, world_of(preset).size,
+                                 seed)
     return pictures, np.array([category_name(n, seed) for n in number])
 
 # %% ../nbs/03_sim.ipynb #areas
-REACH, E2 = 6., .75                   # degrees from the fovea to the edge of a picture; Horton & Hoyt's constant
-AREAS = dict(V1=(.28, .25, .07), V2=(.20, .35, .11), V3=(.14, .50, .17), V4=(.13, .70, .27))   # share of voxels, field size at the fovea, growth per degree
-SELECTIVE = dict(LOC=(.125, 0, slice(3, 18)), FFA=(.0625, 1, slice(18, 27)), PPA=(.0625, 2, slice(27, 36)))   # share, preferred family, content columns
+REACH, E2 = 6., .75  # degrees from the fovea to the edge of a picture; Horton & Hoyt's constant
+# share of voxels, field size at the fovea, growth per degree
+AREAS = dict(V1=(.28, .25, .07), V2=(.20, .35, .11), V3=(.14, .50, .17), V4=(.13, .70, .27))
+# share, preferred family, content columns
+SELECTIVE = dict(LOC=(.125, 0, slice(3, 18)), FFA=(.0625, 1, slice(18, 27)),
+                 PPA=(.0625, 2, slice(27, 36)))
 
 def place_voxels(
     n:int, # about how many voxels
@@ -224,12 +256,14 @@ def place_voxels(
     rank = [list(AREAS | SELECTIVE).index(a) for a in area]
     order = np.lexsort((ecc, np.floor(angle/(np.pi/4)), rank))
     ecc, angle = ecc[order], angle[order]
-    size = np.array([AREAS[a][1] + AREAS[a][2]*e if a in AREAS else np.nan for a,e in zip(area, ecc)])
+    size = np.array([AREAS[a][1] + AREAS[a][2]*e if a in AREAS else np.nan
+                     for a,e in zip(area, ecc)])
     x, y = (np.where(np.isnan(size), np.nan, v) for v in (ecc*np.cos(angle), ecc*np.sin(angle)))
     return area, x, y, size
 
 # %% ../nbs/03_sim.ipynb #channels
-CHANNELS = [f'{w} px {a} deg' for w in (4, 8) for a in (0, 45, 90, 135)] + ['light', 'red-green', 'blue-yellow']
+CHANNELS = [f'{w} px {a} deg' for w in (4, 8) for a in (0, 45, 90, 135)] + ['light', 'red-green',
+                                                                            'blue-yellow']
 
 def channels(
     pictures, # uint8 (picture, row, col, rgb)
@@ -245,9 +279,11 @@ def channels(
     for length in (4, 8):
         for a in np.arange(4)*np.pi/4:
             ahead, aside = fx*np.cos(a) + fy*np.sin(a) - 1/length, fy*np.cos(a) - fx*np.sin(a)
-            maps.append(abs(np.fft.ifft2(wave*np.exp(-(ahead**2 + aside**2)/(2*(.4/length)**2))))/.01)
+            maps.append(abs(np.fft.ifft2(wave*np.exp(-(ahead**2
+                                                       + aside**2)/(2*(.4/length)**2))))/.01)
     red, green, blue = np.moveaxis(rgb, -1, 0)
-    return np.stack([*maps, light/.2, (red - green)/.2, (blue - (red + green)/2)/.2], -1).astype(np.float32)
+    return np.stack([*maps, light/.2, (red - green)/.2, (blue - (red + green)/2)/.2],
+                    -1).astype(np.float32)
 
 # %% ../nbs/03_sim.ipynb #content
 def content(
@@ -258,7 +294,8 @@ def content(
     c = {k: v[np.asarray(numbers)] for k,v in categories(seed).items()}
     def ones(k, n, family): return np.eye(n)[k]*(c['family'] == family)[:, None]
     parts = [ones(c['part'][:, j], 3, family) for family in (1, 2) for j in range(3)]
-    return np.concatenate([np.eye(3)[c['family']], ones(c['shape'], 10, 0), ones(c['texture'], 5, 0), *parts], 1)
+    return np.concatenate([np.eye(3)[c['family']], ones(c['shape'], 10, 0),
+                           ones(c['texture'], 5, 0), *parts], 1)
 
 # %% ../nbs/03_sim.ipynb #Cortex
 class Cortex:
@@ -271,13 +308,16 @@ class Cortex:
     ):
         g = rng(seed, 'cortex', subject)
         self.area, self.x, self.y, self.size = place_voxels(n, g)
-        self.seed, self.side, self.seen = seed, side, ~np.isnan(self.size)     # seen: voxels with a receptive field
-        self.orientation = np.where(self.seen, g.integers(4, size=len(self.area))*45, -1)     # degrees
-        self.field, self.weight, self.mix = receptive_fields(self, side), tuning(self, g), selectivity(self, g)
+        # seen: voxels with a receptive field
+        self.seed, self.side, self.seen = seed, side, ~np.isnan(self.size)
+        self.orientation = np.where(self.seen, g.integers(4, size=len(self.area))*45, -1)  # degrees
+        self.field, self.weight, self.mix = receptive_fields(self, side), tuning(
+            self, g), selectivity(self, g)
         self.mean, self.sd = 0, 1
         reference = draw_role('prior', range(FIRST['prior'], FIRST['prior'] + 60), 4, side, seed)
         answer = self.respond(*reference)
-        self.mean, self.sd = answer.mean(0), answer.std(0)      # one unit = the deviation over 240 pictures of the world
+        # one unit = the deviation over 240 pictures of the world
+        self.mean, self.sd = answer.mean(0), answer.std(0)
     @property
     def roi(self): return {a: self.area == a for a in dict.fromkeys(self.area)}
 
@@ -285,7 +325,8 @@ class Cortex:
 def receptive_fields(cortex, side):
     "Gaussian receptive fields, (voxel, row, col), each with sum 1; zero for content-selective voxels."
     at = ((np.arange(side) + .5)/side*2 - 1)*REACH
-    x, y, s = (np.where(cortex.seen, v, 1)[:, None, None] for v in (cortex.x, cortex.y, cortex.size))
+    x, y, s = (np.where(cortex.seen, v, 1)[:, None, None]
+               for v in (cortex.x, cortex.y, cortex.size))
     field = np.exp(-((at[None, None, :] - x)**2 + (at[None, :, None] - y)**2)/(2*s**2))
     return (field/field.sum((1, 2), keepdims=True)*cortex.seen[:, None, None]).astype(np.float32)
 
@@ -294,7 +335,8 @@ def tuning(cortex, g):
     near = np.cos(np.deg2rad(2*(np.arange(4)*45 - cortex.orientation[:, None])))
     tuned, fine = np.exp(1.5*(near - 1)), (np.nan_to_num(cortex.size) < .8)[:, None]
     colour = g.normal(size=(len(tuned), 3))*np.where(cortex.area == 'V4', .06, .03)[:, None]
-    return np.concatenate([tuned*np.where(fine, 1, .3), tuned*np.where(fine, .3, 1), colour], 1)*cortex.seen[:, None]
+    return np.concatenate([tuned*np.where(fine, 1, .3), tuned*np.where(fine, .3, 1), colour],
+                          1)*cortex.seen[:, None]
 
 def selectivity(cortex, g):
     "Content weights (voxel, feature): a preferred family, and random preferences within it."
@@ -313,11 +355,17 @@ def respond(self:Cortex,
 ) -> np.ndarray: # float32 (picture, voxel), in units of the voxel's deviation over pictures
     "The noise-free answer of every voxel."
     maps, seen = channels(pictures, self.side), self.seen
-    field, out = self.field[seen].reshape(seen.sum(), -1), np.zeros((len(pictures), len(self.area)), np.float32)
-    if maps.shape[1] != self.side: raise DataError('pictures of the wrong size', expected=f'{self.side} rows, or a multiple', found=pictures.shape, where='Cortex.respond')
+    field, out = self.field[seen].reshape(seen.sum(), -1), np.zeros((len(pictures), len(self.area)),
+                                                                    np.float32)
+    if maps.shape[1] != self.side:
+        raise DataError('pictures of the wrong size', expected=f'{self.side} rows, or a multiple',
+                        found=pictures.shape, where='Cortex.respond')
     for c in range(len(CHANNELS)):
-        out[:, seen] += maps[..., c].reshape(len(maps), -1) @ (field*self.weight[seen, c:c+1]).T.astype(np.float32)
-    if numbers is not None: out += (content(numbers, self.seed) @ self.mix.T).astype(np.float32)
+        out[:, seen] += maps[..., c].reshape(len(maps),
+                                             -1) @ (field*self.weight[seen,
+                                                                      c:c+1]).T.astype(np.float32)
+    if numbers is not None:
+        out += (content(numbers, self.seed) @ self.mix.T).astype(np.float32)
     return ((out - self.mean)/self.sd).astype(np.float32)
 
 # %% ../nbs/03_sim.ipynb #spontaneous
@@ -332,11 +380,14 @@ def spontaneous(
     smooth = np.repeat(np.repeat(coarse, k, 1), k, 2).reshape(n, -1)
     seen = smooth @ cortex.field.reshape(len(cortex.area), -1).T
     power = np.sqrt((cortex.field.reshape(-1, 8, k, 8, k).sum((2, 4))**2).sum((1, 2)))
-    mood = g.standard_normal((n, 36)) @ (cortex.mix/np.maximum(np.linalg.norm(cortex.mix, axis=1, keepdims=True), 1e-9)).T
+    mood = g.standard_normal((n,
+                              36)) @ (cortex.mix/np.maximum(np.linalg.norm(cortex.mix, axis=1,
+                                                                           keepdims=True), 1e-9)).T
     return np.where(cortex.seen, seen/np.maximum(power, 1e-9), mood).astype(np.float32)
 
 # %% ../nbs/03_sim.ipynb #simulate-parts
-NOISE, SHARED = 2.0, .5               # noise over signal in a typical voxel; the part of its variance that is shared
+# noise over signal in a typical voxel; the part of its variance that is shared
+NOISE, SHARED = 2.0, .5
 
 def noise_levels(cortex, subject):
     "Noise deviation of each voxel over its signal deviation, (voxel,); some voxels are better than others."
@@ -345,11 +396,14 @@ def noise_levels(cortex, subject):
 def measure(cortex, signal, run, g, subject):
     "Responses as a scanner gives them: signal, shared and trial noise, run offset and drift, and each voxel's own scale."
     n, level = len(signal), noise_levels(cortex, subject)
-    noise = np.sqrt(SHARED)*spontaneous(cortex, n, g) + np.sqrt(1 - SHARED)*g.standard_normal(signal.shape, dtype=np.float32)
+    noise = np.sqrt(SHARED)*spontaneous(cortex, n,
+                                        g) + np.sqrt(1 - SHARED)*g.standard_normal(signal.shape,
+                                                                                   dtype=np.float32)
     x = signal + level*noise
     for r in np.unique(run):
         own = run == r
-        x[own] += .5*g.standard_normal(x.shape[1]) + .3*np.linspace(-1, 1, own.sum())[:, None]*g.standard_normal(x.shape[1])
+        x[own] += .5*g.standard_normal(x.shape[1]) + .3*np.linspace(
+            -1, 1, own.sum())[:, None]*g.standard_normal(x.shape[1])
     own = rng(cortex.seed, 'scale', subject)
     return (own.uniform(80, 120, x.shape[1]) + own.uniform(.5, 2, x.shape[1])*x).astype(np.float32)
 
@@ -363,15 +417,24 @@ def simulate(
     w, g = world_of(preset), rng(seed, 'simulate', preset, subject)
     cortex = Cortex(w.voxels, subject, seed, min(w.size, 32))
     (train, i), (test, j) = (draw_world(preset, role, seed) for role in ('train', 'test'))
-    shown = np.r_[g.permutation(len(i)), *(len(i) + g.permutation(len(j)) for _ in range(w.repeats))]
+    shown = np.r_[g.permutation(len(i)), *(len(i) + g.permutation(len(j))
+                                           for _ in range(w.repeats))]
     number, is_test = np.r_[i, j][shown], shown >= len(i)
     run = np.r_[np.arange(len(i))//w.run, len(i)//w.run + np.repeat(np.arange(w.repeats), len(j))]
-    x = measure(cortex, cortex.respond(np.concatenate([train, test]), np.r_[i, j])[shown], run, g, subject)
-    ids = np.array([f'{role}-{category_name(n, seed)}-{k}' for role, ns, each in (('train', i, w.pictures), ('test', j, 1)) for k,n in zip(np.tile(range(each), len(ns)//each), ns)])
-    return Recording.from_arrays(x, image_id=ids[shown], split=np.where(is_test, 'test', 'train'), subject=subject,
-        session=np.where(is_test, 'ses-test', 'ses-train'), run=np.char.zfill((run + 1).astype(str), 2),
-        category=[category_name(n, seed) for n in number], roi=cortex.roi, stimuli=Stimuli(ids, np.concatenate([train, test])), source='simulated', preset=preset, seed=seed,
-        units='arbitrary', space='simulated cortex', ceiling=(1/(1 + noise_levels(cortex, subject)**2)).tolist())
+    x = measure(cortex, cortex.respond(np.concatenate([train, test]), np.r_[i, j])[shown], run, g,
+                subject)
+    ids = np.array([f'{role}-{category_name(n, seed)}-{k}'
+                    for role, ns, each in (('train', i, w.pictures), ('test', j, 1))
+                    for k,n in zip(np.tile(range(each), len(ns)//each), ns)])
+    return Recording.from_arrays(x, image_id=ids[shown], split=np.where(is_test, 'test', 'train'),
+                                 subject=subject,
+        session=np.where(is_test, 'ses-test', 'ses-train'),
+        run=np.char.zfill((run + 1).astype(str), 2),
+        category=[category_name(n, seed) for n in number], roi=cortex.roi,
+        stimuli=Stimuli(ids, np.concatenate([train, test])), source='simulated', preset=preset,
+        seed=seed,
+        units='arbitrary', space='simulated cortex',
+        ceiling=(1/(1 + noise_levels(cortex, subject)**2)).tolist())
 
 # %% ../nbs/03_sim.ipynb #simulate_rest
 def simulate_rest(
@@ -383,10 +446,13 @@ def simulate_rest(
     w = world_of(preset)
     cortex, g = Cortex(w.voxels, subject, seed, min(w.size, 32)), rng(seed, 'rest', preset, subject)
     wave = spontaneous(cortex, w.rest, g)
-    for t in range(1, w.rest): wave[t] = .3*wave[t-1] + np.sqrt(1 - .3**2)*wave[t]
-    noise = np.sqrt(SHARED)*wave + np.sqrt(1 - SHARED)*g.standard_normal(wave.shape, dtype=np.float32)
+    for t in range(1, w.rest):
+        wave[t] = .3*wave[t-1] + np.sqrt(1 - .3**2)*wave[t]
+    noise = np.sqrt(SHARED)*wave + np.sqrt(1 - SHARED)*g.standard_normal(wave.shape,
+                                                                         dtype=np.float32)
     own = rng(seed, 'scale', subject)
-    return (own.uniform(80, 120, wave.shape[1]) + own.uniform(.5, 2, wave.shape[1])*NOISE*noise).astype(np.float32)
+    return (own.uniform(80, 120, wave.shape[1]) + own.uniform(
+        .5, 2, wave.shape[1])*NOISE*noise).astype(np.float32)
 
 # %% ../nbs/03_sim.ipynb #simulate_bold
 Bold = namedtuple('Bold', 'ts onsets tr')     # (frame, voxel) float32; (trial,) s; s
@@ -405,12 +471,15 @@ def simulate_bold(
     every:float=9., # seconds between trials
 ) -> Bold:
     "The time series behind the trials of a record: responses through the haemodynamic response, with drift and noise."
-    if tr <= 0: raise DataError('the time between frames must be positive', found=tr, where='tr')
+    if tr <= 0:
+        raise DataError('the time between frames must be positive', found=tr, where='tr')
     g, onsets = rng(0, 'bold', len(rec)), 10 + every*np.arange(len(rec))
     t = np.arange(0, onsets[-1] + 30, tr)
     delay = t[:, None] - onsets
-    kernel = np.where((delay >= 0) & (delay < 32), haemodynamic(np.clip(delay, 0, 32)), 0).astype(np.float32)
+    kernel = np.where((delay >= 0) & (delay < 32), haemodynamic(np.clip(delay, 0, 32)),
+                      0).astype(np.float32)
     base = rec.x.mean(0)
     drift = np.sin(2*np.pi*t/240)[:, None]*g.standard_normal(rec.x.shape[1])*.3
     noise = .2*g.standard_normal((len(t), rec.x.shape[1]), dtype=np.float32)
-    return Bold((base + kernel @ (rec.x - base) + (drift + noise)*rec.x.std(0)).astype(np.float32), onsets, tr)
+    return Bold((base + kernel @ (rec.x - base) + (drift + noise)*rec.x.std(0)).astype(np.float32),
+                onsets, tr)

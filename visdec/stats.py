@@ -38,13 +38,16 @@ def interval(
     "BCa bootstrap interval of the mean over images; percentiles where BCa is undefined."
     from scipy.stats import bootstrap
     x = _per_image(x, 'x')
-    if np.ptp(x) <= 1e-12*abs(x).max(): return Interval(*[float(x.mean())]*3)   # nothing varies
-    if not 0 < level < 1: raise DataError('not a level', 'between 0 and 1', level, 'level')
+    if np.ptp(x) <= 1e-12*abs(x).max():
+        return Interval(*[float(x.mean())]*3)   # nothing varies
+    if not 0 < level < 1:
+        raise DataError('not a level', 'between 0 and 1', level, 'level')
     options = dict(n_resamples=n_resamples, batch=1000, confidence_level=level,
                    rng=rng(seed, 'interval'))
     for method in ('BCa', 'percentile'):
         low, high = bootstrap((x,), np.mean, method=method, **options).confidence_interval
-        if np.isfinite([low, high]).all(): break
+        if np.isfinite([low, high]).all():
+            break
     return Interval(float(x.mean()), float(low), float(high))
 
 # %% ../nbs/52_stats.ipynb #Paired
@@ -75,7 +78,8 @@ def paired(
 ) -> Paired:
     "Sign-flip permutation test of two decoders on the same images; exact up to 15 images."
     x, y = _per_image(x, 'x'), _per_image(y, 'y')
-    if len(x) != len(y): raise DataError('not the same images', len(x), len(y), 'y')
+    if len(x) != len(y):
+        raise DataError('not the same images', len(x), len(y), 'y')
     if alternative not in _SIDES:
         raise DataError('unknown alternative', list(_SIDES), alternative, 'alternative')
     d, side = x-y, _SIDES[alternative]
@@ -132,7 +136,8 @@ def permutation_chance(
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.isfinite(matrix).all():
             raise DataError('not a score matrix', 'finite (decoded, shown), square', matrix.shape)
         n_image, score = len(matrix), lambda order: matrix[np.arange(len(order)), order].mean()
-    if n_image is None: raise DataError('a function needs the number of images', where='n_image')
+    if n_image is None:
+        raise DataError('a function needs the number of images', where='n_image')
     null = [score(shuffled_order(n_image, rng(seed, 'pairing', i), groups)) for i in range(n)]
     return chance_of(score(np.arange(n_image)), null)
 
@@ -141,7 +146,8 @@ def holm(
     p, # p values: a dict of name -> p, or a sequence
 ): # adjusted p values of the same kind; compare them with .05
     "Holm's adjustment for several tests."
-    if isinstance(p, dict): return dict(zip(p, map(float, holm(list(p.values())))))
+    if isinstance(p, dict):
+        return dict(zip(p, map(float, holm(list(p.values())))))
     p = np.asarray(p, np.float64)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
         raise DataError('not p values', '(test,), from 0 to 1', p, 'p')

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from .core import DataError, atomic_file, derive, fingerprint, generator
-from .batches import order
+from .study import order
 
 # %% ../nbs/22_train.ipynb #TrainConfig
 @dataclass(frozen=True)
@@ -58,14 +58,17 @@ def lr_at(
 ) -> float:
     "The learning rate of a step: linear warm-up, then half a cosine."
     c = config
-    if step < c.warmup: return c.lr*step/c.warmup
+    if step < c.warmup:
+        return c.lr*step/c.warmup
     done = (step - c.warmup)/max(1, c.steps - c.warmup)
     return c.min_lr + .5*(c.lr - c.min_lr)*(1 + math.cos(math.pi*done))
 
 # %% ../nbs/22_train.ipynb #Step
 class Step(nn.Module):
     "A model and its losses as one module, so that distributed training sees one `forward`."
-    def __init__(self, model, losses): super().__init__(); self.model, self.losses = model, losses
+    def __init__(self, model, losses):
+        super().__init__()
+        self.model, self.losses = model, losses
     def forward(self, batch): return self.losses(self.model, batch)
 
 def rows_of(batch, part, parts):
@@ -96,8 +99,10 @@ def read_checkpoint(
     identity:dict, # what this training is
 ) -> dict|None: # its content, or None when there is none
     "Read a checkpoint of the same training; refuses one of another, and says which part differs."
-    if not Path(path).exists(): return None
-    try: saved = torch.load(path, map_location='cpu', weights_only=True)
+    if not Path(path).exists():
+        return None
+    try:
+        saved = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as e:
         raise DataError('a checkpoint cannot be read', found=type(e).__name__, where=path,
                         fix='remove it to start over') from None
@@ -130,8 +135,10 @@ def return_memory(
     least:int=2**20, # bytes of the smallest block that goes back
 ) -> bool: # was the system asked?
     "Ask the C library to hand large freed blocks back at once (glibc); holds for the process."
-    try: return bool(ctypes.CDLL(None).mallopt(-3, least))                # -3: M_MMAP_THRESHOLD
-    except (OSError, AttributeError, TypeError): return False
+    try:
+        return bool(ctypes.CDLL(None).mallopt(-3, least))                # -3: M_MMAP_THRESHOLD
+    except (OSError, AttributeError, TypeError):
+        return False
 
 # %% ../nbs/22_train.ipynb #start
 def _params(opt): return [p for g in opt.param_groups for p in g['params']]
@@ -151,7 +158,8 @@ def _start(model, losses, config, device, out):
                       log_with=config.log_with or None)
     if config.checkpointing:
         model.enable_gradient_checkpointing()
-        if cpu: return_memory()
+        if cpu:
+            return_memory()
     groups = param_groups(model, config.weight_decay)
     opt = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
     step, opt = acc.prepare(Step(model, losses), opt)
@@ -163,7 +171,8 @@ def _one_step(acc, step, opt, ema, batch, config, lr, seed):
     "One optimiser step on this process' rows of a batch; returns their loss parts, averaged."
     batch = rows_of(batch, acc.process_index, acc.num_processes)
     torch.manual_seed(seed + acc.process_index)                 # dropout
-    for g in opt.param_groups: g['lr'] = lr
+    for g in opt.param_groups:
+        g['lr'] = lr
     parts = {}
     for i in range(config.accumulate):
         piece = {k: v.to(acc.device) for k,v in rows_of(batch, i, config.accumulate).items()}
@@ -171,9 +180,12 @@ def _one_step(acc, step, opt, ema, batch, config, lr, seed):
         acc.backward(result.total/config.accumulate)
         for k,v in result._asdict().items():
             parts[k] = parts.get(k, 0) + v.detach()/config.accumulate
-    if config.clip: acc.clip_grad_norm_(_params(opt), config.clip)
-    opt.step(); opt.zero_grad(set_to_none=True)
-    if ema: ema.step(_params(opt))
+    if config.clip:
+        acc.clip_grad_norm_(_params(opt), config.clip)
+    opt.step()
+    opt.zero_grad(set_to_none=True)
+    if ema:
+        ema.step(_params(opt))
     return parts
 
 # %% ../nbs/22_train.ipynb #validated
@@ -188,30 +200,42 @@ def _line(acc, s, parts, config, stage):
 
 def _validated(acc, model, validate, opt, ema):
     "Numbers on held-out trials; training goes on as if nobody had looked."
-    if not acc.is_main_process: return {}
-    if ema: ema.store(_params(opt)); ema.copy_to(_params(opt))
+    if not acc.is_main_process:
+        return {}
+    if ema:
+        ema.store(_params(opt))
+        ema.copy_to(_params(opt))
     gpus = [acc.device] if acc.device.type == 'cuda' else []
-    with torch.random.fork_rng(gpus), torch.no_grad(): numbers = validate(model.eval())
-    if ema: ema.restore(_params(opt))
+    with torch.random.fork_rng(gpus), torch.no_grad():
+        numbers = validate(model.eval())
+    if ema:
+        ema.restore(_params(opt))
     model.train()
     return {f'val_{k}': float(v) for k,v in numbers.items()}
 
 # %% ../nbs/22_train.ipynb #save
 def _save(acc, path, identity, done, model, opt, ema, log):
     "Write everything that the next step needs, complete or not at all."
-    if not (path and acc.is_main_process): return
+    if not (path and acc.is_main_process):
+        return
     state = dict(identity=identity, done=done, log=log, model=model.state_dict(),
                  opt=opt.optimizer.state_dict(), ema=ema.state_dict() if ema else None,
                  scaler=acc.scaler.state_dict() if acc.scaler else None)
-    with atomic_file(path) as tmp: torch.save(state, tmp)
+    with atomic_file(path) as tmp:
+        torch.save(state, tmp)
     lines = ''.join(json.dumps(line) + '\n' for line in log)
-    with atomic_file(path.with_suffix('.jsonl')) as tmp: tmp.write_text(lines, encoding='utf-8')
+    with atomic_file(path.with_suffix('.jsonl')) as tmp:
+        tmp.write_text(lines, encoding='utf-8')
 
 def _restore(saved, acc, model, opt, ema):
     "Put a checkpoint back; returns steps done and log."
-    model.load_state_dict(saved['model']); opt.optimizer.load_state_dict(saved['opt'])
-    if ema: ema.load_state_dict(saved['ema']); ema.to(next(model.parameters()).device)
-    if acc.scaler and saved.get('scaler'): acc.scaler.load_state_dict(saved['scaler'])
+    model.load_state_dict(saved['model'])
+    opt.optimizer.load_state_dict(saved['opt'])
+    if ema:
+        ema.load_state_dict(saved['ema'])
+        ema.to(next(model.parameters()).device)
+    if acc.scaler and saved.get('scaler'):
+        acc.scaler.load_state_dict(saved['scaler'])
     return saved['done'], saved['log']
 
 # %% ../nbs/22_train.ipynb #protocol
@@ -228,17 +252,20 @@ class _Protocol:
         from tqdm.auto import tqdm
         self.acc, self.log, self.tracked = acc, log, bool(config.log_with)
         self.clock = time.time() - (log[-1]['seconds'] if log else 0)
-        if self.tracked: acc.init_trackers(stage, config=json.loads(json.dumps(asdict(config))))
+        if self.tracked:
+            acc.init_trackers(stage, config=json.loads(json.dumps(asdict(config))))
         self.bar = tqdm(total=config.steps, initial=done, desc=stage, mininterval=.5,
                         disable=not (progress and acc.is_main_process))
     def add(self, line):
         self.log.append(line | {'seconds': round(time.time() - self.clock, 2)})
         self.bar.set_postfix(loss=f"{line['total']:.4f}")
         values = {k: v for k,v in line.items() if k != 'step'}
-        if self.tracked: self.acc.log(values, step=line['step'])
+        if self.tracked:
+            self.acc.log(values, step=line['step'])
     def close(self):
         self.bar.close()
-        if self.tracked: self.acc.end_training()
+        if self.tracked:
+            self.acc.end_training()
 
 # %% ../nbs/22_train.ipynb #train
 def train(
@@ -267,11 +294,16 @@ def train(
         batch = make_batch(index, generator(seed, stage, 'batch', s))
         parts = _one_step(acc, step, opt, ema, batch, config, lr_at(s, config), own)
         judge, save, write = _due(s, config, validate)
-        if save or write: line = _line(acc, s, parts, config, stage)
-        if judge: line |= _validated(acc, model, validate, opt, ema)
-        if write: protocol.add(line)
-        if save: _save(acc, path, identity, s + 1, model, opt, ema, log)
+        if save or write:
+            line = _line(acc, s, parts, config, stage)
+        if judge:
+            line |= _validated(acc, model, validate, opt, ema)
+        if write:
+            protocol.add(line)
+        if save:
+            _save(acc, path, identity, s + 1, model, opt, ema, log)
         protocol.bar.update()
     protocol.close()
-    if ema: ema.copy_to(_params(opt))
+    if ema:
+        ema.copy_to(_params(opt))
     return Trained(model.eval(), log)

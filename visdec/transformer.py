@@ -24,7 +24,8 @@ class Block(TimmBlock):
         mlp_ratio:float=1., # hidden width of the small network, in units of dim
         eps:float=1e-5, # LayerNorm's guard against division by zero
     ):
-        if dim % heads: raise DataError('heads must divide the width', found=f'{heads} in {dim}')
+        if dim % heads:
+            raise DataError('heads must divide the width', found=f'{heads} in {dim}')
         norm = partial(nn.LayerNorm, eps=eps)
         super().__init__(dim, heads, mlp_ratio, qkv_bias=True, norm_layer=norm)
 
@@ -36,7 +37,8 @@ class CrossAttention(nn.Module):
         heads:int, # attention heads; divides dim
     ):
         super().__init__()
-        if dim % heads: raise DataError('heads must divide the width', found=f'{heads} in {dim}')
+        if dim % heads:
+            raise DataError('heads must divide the width', found=f'{heads} in {dim}')
         self.heads, maps = heads, ('query', 'key', 'value')
         self.attention = nn.ModuleDict({part: nn.Linear(dim, dim) for part in maps})
         self.output = nn.ModuleDict({'dense': nn.Linear(dim, dim)})

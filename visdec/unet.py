@@ -28,8 +28,9 @@ from .autoencoder import encode
 from .noise import PREDICTIONS, draw_noise, noise_loss
 
 # %% ../nbs/42_unet.ipynb #unet_config
-SIZES = dict(tiny=((16, 32), 2, 32, 64), small=((32, 64, 96), 2, 64, 256), medium=((32, 64, 96), 2, 64, 256),
-             paper=((192, 384, 576, 960), 1, 512, 768))                # channels, heads, context_dim, time_dim
+SIZES = dict(tiny=((16, 32), 2, 32, 64), small=((32, 64, 96), 2, 64, 256),
+             medium=((32, 64, 96), 2, 64, 256),
+             paper=((192, 384, 576, 960), 1, 512, 768))  # channels, heads, context_dim, time_dim
 
 def unet_config(
     latent:tuple, # (chan, row, col) of one latent
@@ -41,7 +42,8 @@ def unet_config(
     return dict(in_channels=latent[0], out_channels=latent[0], sample_size=latent[1],
                 block_out_channels=channels, layers_per_block=2 if preset == 'paper' else 1,
                 norm_num_groups=32 if preset == 'paper' else 16,
-                cross_attention_dim=context, attention_head_dim=heads, class_embed_type='identity', time_embedding_dim=time,
+                cross_attention_dim=context, attention_head_dim=heads, class_embed_type='identity',
+                time_embedding_dim=time,
                 down_block_types=(f'{fine}DownBlock2D',) + ('CrossAttnDownBlock2D',)*deep,
                 up_block_types=('CrossAttnUpBlock2D',)*deep + (f'{fine}UpBlock2D',))
 
@@ -64,8 +66,10 @@ def guess_noise(
     "What the network guesses: the noise in `z_t`, or the velocity where it was trained for that."
     context, temb = condition
     n, (tokens, time) = len(z_t), (unet.config.cross_attention_dim, time_dim(unet))
-    if context.ndim != 3 or (len(context), context.shape[-1]) != (n, tokens) or temb.shape != (n, time):
-        raise DataError('the condition does not fit the denoiser', f'({n}, any, {tokens}) and ({n}, {time})',
+    if context.ndim != 3 or (len(context), context.shape[-1]) != (n, tokens) or temb.shape != (
+        n, time):
+        raise DataError('the condition does not fit the denoiser',
+                        f'({n}, any, {tokens}) and ({n}, {time})',
                         (tuple(context.shape), tuple(temb.shape)), 'context, temb')
     return unet(z_t, t, encoder_hidden_states=context, class_labels=temb).sample
 
@@ -74,7 +78,8 @@ def xattn_parameters(
     unet:UNet2DConditionModel, # any size
 ) -> list: # names of parameters
     "Cross-attention and the LayerNorm before it: what the reference fine-tunes."
-    return [n for n,_ in unet.named_parameters() if '.attn2.' in n or ('transformer_blocks' in n and '.norm2.' in n)]
+    return [n for n,_ in unet.named_parameters() if '.attn2.' in n
+            or ('transformer_blocks' in n and '.norm2.' in n)]
 
 # %% ../nbs/42_unet.ipynb #LabelConditioner
 class LabelConditioner(ModelMixin, ConfigMixin):
@@ -88,21 +93,24 @@ class LabelConditioner(ModelMixin, ConfigMixin):
         prediction:str='v_prediction', # what its denoiser guesses; a note for samplers
     ):
         super().__init__()
-        if prediction not in PREDICTIONS: raise DataError('no such prediction', PREDICTIONS, prediction)
+        if prediction not in PREDICTIONS:
+            raise DataError('no such prediction', PREDICTIONS, prediction)
         self.tokens = nn.Embedding(n_labels + 1, n_tokens*context_dim)
         self.time = nn.Embedding(n_labels + 1, time_dim)
         nn.init.zeros_(self.time.weight)
 
     def forward(self, label): # (trial,) int
         "Context tokens and time vector of labels."
-        return Condition(self.tokens(label).unflatten(1, (-1, self.config.context_dim)), self.time(label))
+        return Condition(self.tokens(label).unflatten(1, (-1, self.config.context_dim)),
+                         self.time(label))
 
     def null(self, n): # trials
         "The condition that says nothing."
         return self(torch.full((n,), self.config.n_labels, device=self.device))
 
 # %% ../nbs/42_unet.ipynb #gabor_bank
-WAVES, ANGLES = (12.8, 6.4, 3.2), 4          # lengths of a wave in pixels; orientations between 0 and 180 degrees
+# lengths of a wave in pixels; orientations between 0 and 180 degrees
+WAVES, ANGLES = (12.8, 6.4, 3.2), 4
 
 def gabor_bank() -> torch.Tensor: # (even and odd filters, 1, row, col)
     "Gabor filters of every fineness and orientation: first all even ones, then all odd ones."
@@ -122,12 +130,16 @@ def look(
     "What early visual cortex could tell of pictures."
     shrink = max(1, images.shape[1]//32)
     size = images.shape[1]//shrink
-    if images.shape[1] % shrink or size % places: raise DataError('the places do not divide the picture', f'a divisor of {size}', places, 'look')
+    if images.shape[1] % shrink or size % places:
+        raise DataError('the places do not divide the picture', f'a divisor of {size}', places,
+                        'look')
     bank, parts = gabor_bank(), []
     for i in range(0, len(images), bs):
         light = F.avg_pool2d(to_tensor(images[i:i+bs])/2, shrink)
-        waves = F.conv2d(light.mean(1, keepdim=True), bank, padding=bank.shape[-1]//2).unflatten(1, (2, -1))
-        parts.append(F.avg_pool2d(torch.cat([waves.square().sum(1).sqrt(), light], 1), size//places))
+        waves = F.conv2d(light.mean(1, keepdim=True), bank, padding=bank.shape[-1]//2).unflatten(
+            1, (2, -1))
+        parts.append(F.avg_pool2d(torch.cat([waves.square().sum(1).sqrt(), light], 1),
+                                  size//places))
     return torch.cat(parts)
 
 # %% ../nbs/42_unet.ipynb #PictureConditioner
@@ -141,17 +153,21 @@ class PictureConditioner(ModelMixin, ConfigMixin):
         prediction:str='v_prediction', # what its denoiser guesses; a note for samplers
     ):
         super().__init__()
-        if prediction not in PREDICTIONS: raise DataError('no such prediction', PREDICTIONS, prediction)
+        if prediction not in PREDICTIONS:
+            raise DataError('no such prediction', PREDICTIONS, prediction)
         chan, row, col = seen
         self.square = 2 - max(row, col) % 2
         self.tokens = nn.Linear(chan*self.square**2, context_dim)
         self.place = nn.Parameter(.02*torch.randn(1, row*col//self.square**2, context_dim))
         self.time = nn.Linear(chan*row*col, time_dim)
-        self.register_buffer('mean', torch.zeros(1, *seen)); self.register_buffer('std', torch.ones(1, *seen))
+        self.register_buffer('mean', torch.zeros(1, *seen))
+        self.register_buffer('std', torch.ones(1, *seen))
 
     def forward(self, seen): # standardised, (trial, chan, row, col)
         "Context tokens and time vector of looks."
-        context = self.tokens(rearrange(seen, 'trial chan (row i) (col j) -> trial (row col) (chan i j)', i=self.square, j=self.square))
+        context = self.tokens(rearrange(seen,
+                                        'trial chan (row i) (col j) -> trial (row col) (chan i j)',
+                                        i=self.square, j=self.square))
         return Condition(context + self.place, self.time(seen.flatten(1)))
 
     def null(self, n): # trials
@@ -174,7 +190,8 @@ def standardise(self:PictureConditioner,
     "Looks in deviations from the mean look of the prior's pictures."
     if learn:
         std = seen.std(0, keepdim=True)
-        self.mean.copy_(seen.mean(0, keepdim=True)); self.std.copy_(std.clamp(min=.1*std.mean((2, 3), keepdim=True)))
+        self.mean.copy_(seen.mean(0, keepdim=True))
+        self.std.copy_(std.clamp(min=.1*std.mean((2, 3), keepdim=True)))
     return (seen - self.mean)/self.std
 
 def roughen(
@@ -205,18 +222,22 @@ class Prior(nn.Module):
     def of(cls, unet:dict, n_labels:int=None, **settings):
         "A prior from sizes, its weights random; without labels it is told looks."
         seen = len(WAVES)*ANGLES + 3 + unet['in_channels'], unet['sample_size'], unet['sample_size']
-        made, first = (PictureConditioner, seen) if n_labels is None else (LabelConditioner, n_labels)
-        return cls(UNet2DConditionModel(**unet), made(first, unet['cross_attention_dim'], time_dim(unet), **settings))
+        made, first = (PictureConditioner, seen) if n_labels is None else (LabelConditioner,
+                                                                           n_labels)
+        return cls(UNet2DConditionModel(**unet),
+                   made(first, unet['cross_attention_dim'], time_dim(unet), **settings))
 
     def save_pretrained(self, folder):
         "Write both parts to a folder, in the format of diffusers."
-        for name in ('unet', 'labels'): getattr(self, name).save_pretrained(Path(folder)/name)
+        for name in ('unet', 'labels'):
+            getattr(self, name).save_pretrained(Path(folder)/name)
 
     @classmethod
     def from_pretrained(cls, folder):
         "Read what `save_pretrained` wrote."
         kind = LabelConditioner.load_config(Path(folder)/'labels')['_class_name']
-        parts = dict(unet=UNet2DConditionModel, labels={c.__name__: c for c in (LabelConditioner, PictureConditioner)}[kind])
+        parts = dict(unet=UNet2DConditionModel,
+                     labels={c.__name__: c for c in (LabelConditioner, PictureConditioner)}[kind])
         return cls(**{k: made.from_pretrained(Path(folder)/k) for k,made in parts.items()}).eval()
 
 # %% ../nbs/42_unet.ipynb #train_prior
@@ -239,9 +260,12 @@ def prior_batch(
     prediction:str, # what the denoiser is asked for
 ) -> dict: # z_t, t, label, target
     "Noised latents of a batch, some without their label."
-    if null is None: return draw_noise(z[index], generator, prediction) | dict(label=roughen(labels[index], generator, drop))
+    if null is None:
+        return draw_noise(z[index], generator,
+                          prediction) | dict(label=roughen(labels[index], generator, drop))
     away = torch.rand(len(index), generator=generator) < drop
-    return draw_noise(z[index], generator, prediction) | dict(label=labels[index].masked_fill(away, null))
+    return draw_noise(z[index], generator,
+                      prediction) | dict(label=labels[index].masked_fill(away, null))
 
 # %% ../nbs/42_unet.ipynb #train
 def train_prior(
@@ -262,9 +286,14 @@ def train_prior(
     z, n_labels, more = encode(codec, images), None, {}
     if labels is not None:
         labels = torch.as_tensor(labels)
-        if len(labels) != len(z) or labels.min() < 0: raise DataError('each picture needs a label from 0 up', len(z), len(labels), 'labels')
+        if len(labels) != len(z) or labels.min() < 0:
+            raise DataError('each picture needs a label from 0 up', len(z), len(labels), 'labels')
         n_labels, more = int(labels.max()) + 1, dict(n_tokens=n_tokens)
-    prior = fresh(Prior.of, dict(unet=unet, n_labels=n_labels, prediction=prediction, **more), seed, 'prior')
-    if labels is None: labels = prior.labels.standardise(seen_of(z, images), learn=True)
-    make_batch = partial(prior_batch, z=z, labels=labels, null=n_labels, drop=drop, prediction=prediction)
-    return train(prior, make_batch, prior_losses, len(z), config, out, seed, 'prior', progress, device)
+    prior = fresh(Prior.of, dict(unet=unet, n_labels=n_labels, prediction=prediction, **more), seed,
+                  'prior')
+    if labels is None:
+        labels = prior.labels.standardise(seen_of(z, images), learn=True)
+    make_batch = partial(prior_batch, z=z, labels=labels, null=n_labels, drop=drop,
+                         prediction=prediction)
+    return train(prior, make_batch, prior_losses, len(z), config, out, seed, 'prior', progress,
+                 device)
