@@ -130,9 +130,15 @@ def pairings(
     seed:int=0, # of the pairings
     groups=None, # (image,): pair only within a group
 ) -> np.ndarray: # (pairing, image) index: which picture each decoded one is compared with
-    "Random pairings, each a pure function of the seed and its number; several scores may share them."
-    orders = [shuffled_order(n_image, rng(seed, 'pairing', i), groups) for i in range(n)]
-    return np.array(orders, np.int32).reshape(n, n_image)
+    "Random pairings; several scores may share them, and more of them begin with the same ones."
+    groups = np.zeros(n_image) if groups is None else np.asarray(groups)
+    if groups.shape != (n_image,):
+        raise DataError('one group per item is needed', (n_image,), groups.shape, 'groups')
+    orders = np.tile(np.arange(n_image, dtype=np.int32), (n, 1))
+    for g in np.unique(groups):
+        own = np.flatnonzero(groups == g)
+        orders[:, own] = rng(seed, 'pairings', str(g)).permuted(orders[:, own], axis=1)
+    return orders
 
 # %% ../nbs/52_stats.ipynb #permutation_chance
 def _square(score):
