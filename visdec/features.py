@@ -76,7 +76,7 @@ def degrade(
     x, # pictures, float tensor (picture, rgb, row, col) in [-1, 1]
     generator, # torch generator of this step
 ): # the same shape
-    "Pictures as a decoder might draw them: half are softened, all are noised, each by its own degree."
+    "Pictures as a decoder might draw them: half softened, all noised, each by its own degree."
     def draw(): return torch.rand(len(x), 1, 1, 1, generator=generator)
     x = torch.where(draw() < .5, torch.lerp(x, F.avg_pool2d(x, 3, 1, 1), draw()), x)
     return x + .1*draw()*torch.randn(x.shape, generator=generator)
