@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['IMAGENET', 'FILES', 'DECODER', 'MAE_NAMES', 'FIELDS', 'WIDE', 'cut_squares', 'join_squares', 'ImageAutoencoder',
-           'ImageLosses', 'train_image_mae', 'read_weights', 'fill_weights', 'fold_pixels', 'timm_model', 'timm_parts',
-           'sizes_of', 'from_timm', 'mae_names', 'mae_settings', 'mae_files', 'from_vit_mae']
+           'ImageConfig', 'ImageLosses', 'train_image_mae', 'read_weights', 'fill_weights', 'fold_pixels', 'timm_model',
+           'timm_parts', 'sizes_of', 'from_timm', 'mae_names', 'mae_settings', 'mae_files', 'from_vit_mae']
 
 # %% ../nbs/30_image_mae.ipynb #imports
 import json, math
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -78,6 +79,27 @@ def check(self:ImageAutoencoder, images):
     if shape[1:] != wanted or not getattr(images.dtype, 'is_floating_point', False):
         raise DataError('the pictures do not fit the model', f'float (trial, {str(wanted)[1:]}',
                         f'{images.dtype} {shape}', 'images', 'use visdec.recording.to_tensor')
+
+# %% ../nbs/30_image_mae.ipynb #ImageConfig
+@dataclass(frozen=True)
+class ImageConfig:
+    "Sizes of a picture model."
+    patch: int = 16              # rows and columns of a square
+    dim: int = 128               # width of a token
+    depth: int = 4               # blocks of the encoder
+    heads: int = 4               # attention heads of a block
+    decoder_dim: int = 64        # width of a token in the decoder
+    decoder_depth: int = 2       # blocks of the decoder
+    decoder_heads: int = 4       # attention heads of a decoder's block
+    mlp_ratio: float = 1.        # hidden width of a block's small network, in token widths
+    hide: float = .75            # share of squares hidden when trained alone
+
+    def sizes(self,
+        size:int, # rows and columns of a picture
+    ) -> dict: # arguments of an `ImageAutoencoder`
+        "What a picture model is made from."
+        own = {k: v for k, v in asdict(self).items() if k != 'hide'}
+        return dict(size=size, **own)
 
 # %% ../nbs/30_image_mae.ipynb #train_image_mae
 class ImageLosses(NamedTuple):
