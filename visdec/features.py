@@ -67,7 +67,7 @@ def category_index(
                         where='category_index')
     return np.array([place[str(k)] for k in names])
 
-# %% ../nbs/51_features.ipynb #train_evaluator
+# %% ../nbs/51_features.ipynb #degrade
 EvaluatorLoss = namedtuple('EvaluatorLoss', 'total')
 EVALUATOR = {p: TrainConfig(steps=s, bs=96, lr=3e-3, warmup=20, betas=(.9, .99), save_every=10**6)
              for p,s in dict(tiny=80, small=250, medium=250).items()}
@@ -81,7 +81,7 @@ def degrade(
     x = torch.where(draw() < .5, torch.lerp(x, F.avg_pool2d(x, 3, 1, 1), draw()), x)
     return x + .1*draw()*torch.randn(x.shape, generator=generator)
 
-# %% ../nbs/51_features.ipynb #train
+# %% ../nbs/51_features.ipynb #train_evaluator
 def train_evaluator(
     preset:str='small', # size of the world
     seed:int=0, # of the world
