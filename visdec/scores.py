@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PCC', 'SSIM', 'ROW_ROLES', 'distinct_pictures', 'Score', 'every_target', 'identification', 'category_score',
            'class_score', 'standard_scores', 'per_picture', 'Row', 'rows_of', 'Scored', 'score_row', 'check_shown',
-           'check_row', 'check_names', 'table_cell', 'add_tests', 'score_table']
+           'check_row', 'check_names', 'table_cell', 'add_tests', 'score_rows', 'score_table']
 
 # %% ../nbs/54_scores.ipynb #imports
 from collections.abc import Callable
@@ -54,6 +54,7 @@ def every_target(
     "Exact n-way accuracy of each entry, had each of the pictures been the one shown."
     return np.stack([n_way(scores, np.full(len(scores), j), n) for j in targets], 1)
 
+# %% ../nbs/54_scores.ipynb #identification
 def identification(
     n:int=2, # candidates in one comparison, the true one included
 ) -> Score:
@@ -236,7 +237,7 @@ def check_names(rows, scores, tests) -> None:
             raise DataError('averages are tested against single trials', 'rows of one kind',
                             (row, other), 'tests', 'compare like with like')
 
-# %% ../nbs/54_scores.ipynb #cell
+# %% ../nbs/54_scores.ipynb #table_cell
 def table_cell(
     got:Scored|None, # one score of one row
     orders, # (pairing, picture), from `pairings`
@@ -251,6 +252,7 @@ def table_cell(
         cell |= dict(p_repaired=chance.p, repaired=chance.mean)
     return cell
 
+# %% ../nbs/54_scores.ipynb #add_tests
 def add_tests(lines, scored, tests, seed) -> None:
     "Add `against`: {other row: p} to each score of a row that is tested."
     for row, other, alternative in tests:
@@ -259,6 +261,24 @@ def add_tests(lines, scored, tests, seed) -> None:
             if got is not None and rival is not None:
                 p = paired_test(got.own, rival.own, alternative, seed=seed).p
                 lines[row][name].setdefault('against', {})[other] = p
+
+# %% ../nbs/54_scores.ipynb #score_rows
+def score_rows(
+    rows, # of `Row`
+    shown, # distinct pictures, uint8 (picture, row, col, rgb)
+    target, # picture shown in each entry, (entry,) int; a row may have its own
+    scores, # of `Score`
+    subject=None, # whose brain, (entry,); None: one; a row may have its own
+) -> dict: # row name -> score name -> `Scored`, or None where the score does not apply
+    "Every score of every row, picture by picture: what tables, tests and figures are made of."
+    scored = {}
+    for row in rows:
+        own = np.asarray(target if row.target is None else row.target)
+        whose = subject if row.subject is None else row.subject
+        whose = np.zeros(len(own)) if whose is None else np.asarray(whose)
+        check_row(row, shown, own, whose)
+        scored[row.name] = {s.name: score_row(row, shown, s, own, whose) for s in scores}
+    return scored
 
 # %% ../nbs/54_scores.ipynb #score_table
 def score_table(
@@ -277,15 +297,12 @@ def score_table(
     check_shown(shown)
     scores, tests = standard_scores(shown) if scores is None else list(scores), list(tests)
     check_names(rows, scores, tests)
-    orders, scored = pairings(len(shown), n, seed, groups), {}
-    for row in rows:
-        own = np.asarray(target if row.target is None else row.target)
-        whose = subject if row.subject is None else row.subject
-        whose = np.zeros(len(own)) if whose is None else np.asarray(whose)
-        check_row(row, shown, own, whose)
-        scored[row.name] = {s.name: score_row(row, shown, s, own, whose) for s in scores}
+    scored = score_rows(rows, shown, target, scores, subject)
+    orders = pairings(len(shown), n, seed, groups)
     chance = {s.name: None if s.chance is None else {'value': s.chance} for s in scores}
-    lines = [{'decoder': r.name, 'role': r.role} | {
-        name: table_cell(got, orders, seed) for name, got in scored[r.name].items()} for r in rows]
+    lines = []
+    for row in rows:
+        cells = {k: table_cell(got, orders, seed) for k, got in scored[row.name].items()}
+        lines.append({'decoder': row.name, 'role': row.role} | cells)
     add_tests({line['decoder']: line for line in lines}, scored, tests, seed)
     return [{'decoder': 'chance', 'role': 'chance'} | chance, *lines]
