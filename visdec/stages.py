@@ -67,6 +67,7 @@ def why_again(
             found.append(what_differs(needs, done['needs']))
     return min(found, key=len, default=None)
 
+# %% ../nbs/05_stages.ipynb #read_done
 def read_done(
     file, # done.json of a stage
 ) -> dict|None: # None where it is missing or torn: the stage is not finished
@@ -104,6 +105,7 @@ def _take(file):
         pass
     return _take_by_name(Path(str(file) + '.pid'))
 
+# %% ../nbs/05_stages.ipynb #take_by_name
 def _take_by_name(file):
     "A lock where there is none: a file that only one process can make."
     try:
@@ -149,6 +151,7 @@ def writing(
         os.close(fd)
         Path(str(file) + '.pid').unlink(missing_ok=True)
 
+# %% ../nbs/05_stages.ipynb #who
 def _who(file):
     try:
         who = json.loads(Path(str(file) + '.json').read_text())
@@ -209,6 +212,7 @@ def _make(self:Stages, name, known, folder, make, save):
     for file in folder.glob('*.pt'):                            # checkpoints; protocols stay
         file.unlink()
 
+# %% ../nbs/05_stages.ipynb #note
 @patch
 def _note(self:Stages, name, place):
     "Remember which stage of this name was used last."
@@ -238,6 +242,7 @@ def result(self:Stages,
                         'run the verb that makes it, or `visdec evaluate --out` with the data')
     return place/'result'
 
+# %% ../nbs/05_stages.ipynb #protocol
 @patch
 def protocol(self:Stages,
     name:str, # of a stage
@@ -292,6 +297,7 @@ def check_stored(
                         {k: numbers.get(k) for k in sorted(off)},
                         file, 'raise the version of this kind of stage, then store the numbers')
 
+# %% ../nbs/05_stages.ipynb #store_numbers
 def store_numbers(
     file, kind:str, version:int, numbers:dict, # as in `check_stored`
 ) -> None:

@@ -161,6 +161,7 @@ def read(self:Pictures, names):
         out[i] = picture
     return out
 
+# %% ../nbs/18_study.ipynb #identity
 @patch
 def identity(self:Pictures):
     "What these pictures are: names, order and content; large files by size and time of change."
@@ -210,6 +211,7 @@ class Gallery(NamedTuple):
     pictures:object # uint8 (picture, row, col, rgb), an array or `Pictures`
     labels:np.ndarray # what each shows, (picture,) str
 
+# %% ../nbs/18_study.ipynb #Study-Study
 @dataclass
 class Study:
     "What a method learns from and is tested on."
@@ -240,6 +242,7 @@ def held(self:Study): # responses (trial, voxel), or None
     "Responses that judge phase 1: those of the validation trials."
     return self.seen.of('val').x if (self.seen.split == 'val').any() else None
 
+# %% ../nbs/18_study.ipynb #pairs
 @patch
 def pairs(self:Study,
     split:str='train', # 'train' or 'val'
@@ -290,6 +293,7 @@ class Tested(NamedTuple):
     target_single:np.ndarray # the same for `single`
     category:np.ndarray # what each distinct picture shows, (picture,)
 
+# %% ../nbs/18_study.ipynb #tested-tested
 @patch
 def tested(self:Study,
     singles:int=1, # trials of each subject and picture
@@ -415,6 +419,7 @@ def _ready(raw, c, seed, **more):
         rec.meta['voxels_kept'] = f'{len(voxels)} of {raw.x.shape[1]} by training correlation'
     return Study(rec, **more, way_in=way)
 
+# %% ../nbs/18_study.ipynb #carved
 def _carved(rec, share, seed):
     if not share or (rec.split == 'rest').all() and len(np.unique(rec.subject)) < 2:
         return rec
@@ -442,6 +447,7 @@ def _digits(c, seed):
     study.gallery = Gallery(pictures, labels)           # no picture of the study, and no MNIST
     return study
 
+# %% ../nbs/18_study.ipynb #recording
 def _recording(c, seed):
     recs = [open_prepared(f) for f in folders_in(c.path)]
     if c.subject:
