@@ -105,7 +105,7 @@ def label_vertices(
     for roi, structure in _absent(best):
         like = {name for table in maps.label for name, _ in table.values() if roi in name}
         raise DataError('a region is missing',
-                        f'a label L_{roi}_ROI, L_{roi} or {roi} (R_ on the right), and its vertices',
+                        f'L_{roi}_ROI, L_{roi} or {roi} (R_ on the right), with vertices',
                         f'labels {sorted(like)[:6]}', f'{dlabel}, {structure}',
                         'use an HCP-MMP dlabel, or other `rois`')
     return best, {s: brain.nvertices[s] for s in SIDE.values()}
@@ -157,7 +157,7 @@ def read_into(
     rows, # arrays to fill, one after the other
     start:int, # the byte of the file where the first begins
 ) -> int: # bytes that were read
-    "Fill arrays with the bytes behind `start`: by one `preadv`, or by one read each where it is absent."
+    "Fill arrays with the bytes behind `start`; without `preadv`, by a read for each."
     if hasattr(os, 'preadv'):
         return os.preadv(file.fileno(), rows, start)
     file.seek(start)
@@ -169,7 +169,7 @@ def read_columns(
     columns, # numbers of columns, in any order, each once
     path, # of the file
 ) -> np.ndarray: # float32 (frame, column), in the order asked for
-    "Some columns of a run; no other data is read from the file, and a value that is no number is refused."
+    "Some columns of a run, and no other data of the file; NaN and infinity are refused."
     data, frames = img.dataobj, img.shape[0]
     order, size = np.argsort(columns), frames*data.dtype.itemsize             # bytes of a column
     out = np.empty((len(columns), frames), data.dtype)
