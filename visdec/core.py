@@ -255,7 +255,7 @@ def regular_file(
     try:
         about = os.stat(path)
     except (OSError, ValueError) as e:
-        raise DataError('there is no such file', found=getattr(e, 'strerror', None) or e,
+        raise DataError('a file is missing', found=getattr(e, 'strerror', None) or e,
                         where=path) from None
     if not stat.S_ISREG(about.st_mode):
         raise DataError('this is not a file', 'a regular file',
