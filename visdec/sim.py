@@ -350,7 +350,7 @@ def spontaneous(cortex, n, g) -> np.ndarray:
     return np.where(cortex.seen, seen/np.maximum(power, 1e-9), mood).astype(np.float32)
 
 # %% ../nbs/03_sim.ipynb #simulate-parts
-NOISE, SHARED = 2., .5    # noise over signal in a typical voxel; share of its variance that is shared
+NOISE, SHARED = 2., .5    # noise over signal in a typical voxel; its share that voxels share
 
 def noise_levels(cortex, subject):
     "Noise deviation of each voxel over its signal's, (voxel,); some voxels are better than others."
