@@ -89,7 +89,7 @@ class DCMAE(MaskedAutoencoder):
 
 # %% ../nbs/24_contrast.ipynb #one_side
 def one_side(x, pred, other, patches, hidden, temperature):
-    "The three raw parts asked from one view: `pred` is that view's guess, `other` the other view's."
+    "The three raw parts asked from one view: `pred` is its guess, `other` that of the other view."
     query = pred.flatten(1)
     return (hidden_mse(pred, patches, hidden), info_nce(query, x, temperature),
             info_nce(query, other.flatten(1), temperature))

@@ -230,9 +230,11 @@ def model_for(
     noted = _noted(source.x.shape[1], patch, source.dropped)
     if made:
         model = fresh(DCMAE, {**noted, **model}, seed, 'pretrain')
+    measured = model.config.n_voxels - model.config.n_padded
     for part in (source.x, source.held):
-        if part is not None:
-            model.pad(torch.zeros(1, part.shape[1]))      # refuses another width
+        if part is not None and part.shape[1] not in (measured, model.config.n_voxels):
+            raise DataError('the responses do not fit the model', f'(trial, {measured})',
+                            part.shape, 'x', f'see adapted(model, {source.x.shape[1]})')
     known, dropped = model.config.dropped, noted['dropped']
     if None not in (known, dropped) and dropped != list(known):
         raise DataError('the model was trained without other voxels', f'{len(known)}: {known[:9]}',
@@ -244,7 +246,7 @@ def pretrain(
     x, # responses, z-scored: array, memory map, store, `Recording` or folder; see `unlabelled`
     model, # `BrainConfig` or settings of a `DCMAE` without n_voxels; or a `DCMAE` to train on
     config:TrainConfig, # steps, batch, optimiser
-    mask_ratio:float=.75, # share of patches to hide
+    mask_ratio:float=None, # share of patches to hide; None: that of a `BrainConfig`, else .75
     out=None, # folder for checkpoints; an unfinished run there is resumed
     seed:int=0, # of the run
     progress:bool=True, # show a bar
@@ -252,15 +254,16 @@ def pretrain(
     held=None, # responses to judge by; None: the 'val' trials of a recording, else none
 ) -> Trained: # the trained model and its log
     "Phase 1: train a double-contrastive masked autoencoder on unlabelled responses."
+    ratio = getattr(model, 'hide', .75) if mask_ratio is None else mask_ratio
     source = unlabelled(x, held)
     model = model_for(source, model, seed)
     def make_batch(index, g):
-        hidden1, hidden2 = two_masks(model, len(index), mask_ratio, g)
+        hidden1, hidden2 = two_masks(model, len(index), ratio, g)
         return dict(x=model.pad(rows(source.x, index)), hidden1=hidden1, hidden2=hidden2)
     def losses(model, batch): return model.losses(**batch)
-    judge = source.held and validation(source.held, mask_ratio, config.bs, seed)
+    judge = source.held and validation(source.held, ratio, config.bs, seed)
     return train(model, make_batch, losses, len(source.x), config, out, seed, 'pretrain',
-                 progress, device, judge)
+                 progress, device, judge, about=dict(mask_ratio=ratio))
 
 # %% ../nbs/25_pretrain.ipynb #adapted
 def adapted(
