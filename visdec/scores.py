@@ -212,7 +212,8 @@ def check_row(row, shown, target, subject) -> None:
     for name, label in dict(target=target, subject=subject).items():
         if label.shape != (len(pictures),):
             raise DataError(f'one {name} per entry is needed', (len(pictures),), label.shape, where)
-    if target.dtype.kind not in 'iu' or not np.array_equal(np.unique(target), np.arange(len(shown))):
+    every = np.arange(len(shown))
+    if target.dtype.kind not in 'iu' or not np.array_equal(np.unique(target), every):
         raise DataError('targets do not name the pictures shown',
                         f'each of 0 to {len(shown) - 1}, at least once', np.unique(target), where)
 
