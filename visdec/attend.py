@@ -17,14 +17,14 @@ from fastcore.basics import patch
 from torch import nn
 from .core import DataError, generator
 from .patches import hide
-from .study import paired
+from .study import Pictures
 from .recording import Recording, to_tensor
 from .transformer import CrossBlock
 from .train import TrainConfig, Trained, train
 from .mae import fresh, hidden_mse, init_weights
 from .contrast import DCMAE
 from .pretrain import rows
-from .image_mae import ImageAutoencoder, mae_names
+from .image_mae import ImageAutoencoder, check_pictures, mae_names, spaced
 
 # %% ../nbs/31_attend.ipynb #BrainCross
 class BrainCross(nn.Module):
@@ -168,7 +168,7 @@ def losses(self:CrossModal,
 
 # %% ../nbs/31_attend.ipynb #picture_names
 def picture_names(
-    state:dict, # weights of a ViT-MAE in transformers' names, with or without the crosses of phase 2
+    state:dict, # weights of a ViT-MAE in transformers' names, crosses of phase 2 included
 ) -> dict: # the same weights in our names
     "Rename picture weights below `image.`, and the crosses of phase 2."
     own = {'vit.encoder.': 'image_cross.', 'layer_cross': 'cross_blocks'}
@@ -189,7 +189,7 @@ class AttendConfig:
 def check_pairs(
     brain:DCMAE, image:ImageAutoencoder, # that will read them
     x, # responses (trial, voxel)
-    pictures, # uint8 (trial, row, col, rgb), or None
+    pictures, # uint8 (trial, row, col, rgb), an array or read when asked for; or None
 ) -> tuple: # float tensor (trial, voxel), padded as the model's; pictures
     "Responses and pictures as phase 2 reads them, or the reason why it cannot."
     if pictures is None or not len(x):
@@ -197,20 +197,17 @@ def check_pairs(
                         'load the record with its images, or decode after phase 1')
     if len(x) != len(pictures):
         raise DataError('each response needs its picture', len(x), f'{len(pictures)} pictures')
-    kind, shape = getattr(pictures, 'dtype', type(pictures)), np.shape(pictures)
-    if str(kind) != 'uint8' or shape[3:] != (3,):
-        raise DataError('these are no pictures', 'uint8 (trial, row, col, rgb)', f'{kind} {shape}',
-                        'pictures', 'use visdec.recording.to_uint8')
+    check_pictures(pictures)
     x = brain.pad(torch.as_tensor(np.asarray(x, np.float32)))
     brain.check(x)
-    image.check(to_tensor(pictures[:1]))
+    image.check(to_tensor(pictures[np.arange(1)]))
     return x, pictures
 
 # %% ../nbs/31_attend.ipynb #pairs_of
 def pairs_of(
     rec:Recording, # z-scored
     split:str, # which trials
-) -> tuple|None: # responses (trial, voxel), pictures; None where the split has none
+) -> tuple|None: # responses (trial, voxel), pictures read when asked; None where there are none
     "The pairs of one split; raw responses and trials without a picture are refused."
     if rec.meta.get('norm', 'raw') == 'raw':
         raise DataError('these responses are raw', 'z-scores', 'raw', 'x', "use rec.zscored('run')")
@@ -219,7 +216,7 @@ def pairs_of(
         return None
     if bare := int((rec.image_id[own] == '').sum()):
         raise DataError('trials without a picture', 0, bare, f'split {split!r}', 'leave them out')
-    return paired(rec, split)[:2]
+    return np.asarray(rec.x[own]), Pictures(rec.stimuli, rec.image_id[own])
 
 # %% ../nbs/31_attend.ipynb #judge
 def wrong_pairs(
@@ -254,14 +251,14 @@ def tune(
     brain:DCMAE, # after phase 1
     image:ImageAutoencoder, # a picture model
     x, # responses (trial, voxel), normalised as in phase 1; or a z-scored `Recording`
-    pictures=None, # uint8 (trial, row, col, rgb), one for each response; a record has its own
+    pictures=None, # uint8 (trial, row, col, rgb), read batch by batch; a record has its own
     config:TrainConfig=None, # steps, batch, optimiser; None: all defaults
     brain_ratio:float=.75, image_ratio:float=.5, # shares of patches to hide
     out=None, # folder for checkpoints; an unfinished run there is resumed
     seed:int=0, # of the run
     progress:bool=True, # show a bar
     device=None, # None: a GPU when there is one
-    held=None, # pairs (x, pictures) that judge and never teach; None: 'val' of the record
+    held=None, # pairs (x, pictures) that judge, at most 512; None: 'val' of the record
     **settings, # of the join: layers, brain_weight, image_weight, residual, frozen
 ) -> Trained: # a `CrossModal`, whose `brain` is the tuned encoder, and the log
     "Phase 2: let responses and pictures restore each other."
@@ -278,7 +275,9 @@ def tune(
     def losses(model, batch): return model.losses(**batch)
     judge, g = None, generator(seed, 'judge')
     if held:
-        judge = judge_pairs(*check_pairs(brain, image, *held), **masks(len(held[0]), g))
+        few = spaced(len(held[0]))
+        held = check_pairs(brain, image, held[0][few], held[1][few])
+        judge = judge_pairs(*held, **masks(len(few), g))
     return train(model, make_batch, losses, len(x), config or TrainConfig(), out, seed, 'tune',
                  progress, device, judge)
 

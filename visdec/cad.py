@@ -126,7 +126,7 @@ class ContrastAttendDiffuse:
     def __init__(self,
         config:CadConfig=None, # None: the size 'small'
         folder=None, # of the run, or `Stages`; an unfinished run there goes on
-        parts:Parts=Parts(), # what is handed in
+        parts:Parts=None, # what is handed in; None: nothing
         device=None, # None: a GPU when there is one
         progress:bool=True, # show bars
         base_seed:int=None, # of all stages before phase 3; None: the seed given to `fit`
@@ -135,7 +135,7 @@ class ContrastAttendDiffuse:
         if folder is None:
             folder = tempfile.mkdtemp(prefix='visdec-')
             weakref.finalize(self, shutil.rmtree, folder, True)
-        self.config, self.parts, self.label = config or cad_config(), parts, label
+        self.config, self.parts, self.label = config or cad_config(), parts or Parts(), label
         self.stages = folder if isinstance(folder, Stages) else Stages(folder)
         self.device, self.progress, self.base_seed = device, progress, base_seed
         self.pipe = self.codec = None

@@ -8,7 +8,7 @@ __all__ = ['mse', 'pcc', 'ssim', 'n_way', 'correlations', 'identify']
 # %% ../nbs/04_metrics.ipynb #imports
 import numpy as np
 
-from .core import DataError
+from .core import DataError, as_array
 
 # %% ../nbs/04_metrics.ipynb #unit
 def _finite(x, name):
@@ -18,10 +18,11 @@ def _finite(x, name):
     return x
 
 def _unit(x, name):
-    "Pictures as float64 in [0, 1]."
-    x = np.asarray(x)
-    if x.ndim not in (3, 4):
-        raise DataError('these are not pictures', '(image, row, col[, rgb])', x.shape, name)
+    "Pictures as float64 in [0, 1]; (row, col, rgb) of one picture would be scored row by row."
+    x = as_array(x)
+    if x.ndim not in (3, 4) or x.ndim == 3 and x.shape[-1] in (3, 4):
+        raise DataError('these are not pictures', '(image, row, col[, rgb])', x.shape, name,
+                        'for one picture pass picture[None]')
     if x.dtype == np.uint8:
         return x/255.
     if x.dtype.kind != 'f':
@@ -48,7 +49,8 @@ def mse(
 
 def _profile(x, name):
     "Rows centred and of length 1; a constant row has no pattern and becomes 0."
-    x = _unit(x, name) if np.ndim(x) > 2 else _finite(np.asarray(x, np.float64), name)
+    x = as_array(x)
+    x = _unit(x, name) if x.ndim > 2 else _finite(x.astype(np.float64), name)
     if x.ndim < 2:
         raise DataError('one row per image is needed', '(image, feature) or pictures',
                         x.shape, name)
@@ -81,7 +83,7 @@ def ssim(
 
 # %% ../nbs/04_metrics.ipynb #n_way-check
 def _check_n_way(scores, target, n, k, ties):
-    scores, target = np.asarray(scores, np.float64), np.asarray(target)
+    scores, target = as_array(scores).astype(np.float64), as_array(target)
     if scores.ndim != 2 or target.shape != scores.shape[:1] or target.dtype.kind not in 'iu':
         raise DataError('scores and targets do not fit', '(image, class) and (image,) int',
                         f'{scores.shape} and {target.shape} {target.dtype}')

@@ -112,7 +112,7 @@ class Entry:
 def roster(
     config:Config, # of a run
     stages:Stages, # of its folder
-    parts:Parts=Parts(), # handed in
+    parts:Parts=None, # handed in
     device=None, # None: a GPU when there is one
     progress:bool=True, # show bars
 ) -> list: # of `Entry`; the first one is the result of the run
@@ -277,7 +277,7 @@ def run(
         check_study(study, learn=until != 'pretrain', test=until in ('decode', 'evaluate'))
         if foretell and say and 'finetune' not in stages.latest():
             say(estimate(method_part(config), study, config.repeats, config.study.singles, device))
-        if (early := train_until(entries[0], study, until)) or until == 'finetune':
+        if train_until(entries[0], study, until) or until == 'finetune':
             return None
         test = study.tested(config.study.singles)
         rows = [r for e in entries[:1 if until == 'decode' else None]

@@ -26,7 +26,7 @@ STYLE = {'font.size': 9, 'axes.titlesize': 9, 'axes.spines.top': False, 'legend.
 
 # %% ../nbs/01_plots.ipynb #BookFigure
 class BookFigure(Figure):
-    "A matplotlib figure that no global list keeps; notebooks show it small, with bytes that repeat."
+    "A matplotlib figure that no global list keeps; shown small, with bytes that repeat."
     kind, summary = 'png', 'figure'
 
     @mpl.rc_context(STYLE)
@@ -74,8 +74,8 @@ def strip(
 # %% ../nbs/01_plots.ipynb #picture_rows
 def _check_pictures(rows):
     for name, pictures in rows.items():
-        shape, dtype = getattr(pictures, 'shape',
-                               ()), str(getattr(pictures, 'dtype', type(pictures)))
+        shape = getattr(pictures, 'shape', ())
+        dtype = str(getattr(pictures, 'dtype', type(pictures)))
         if len(shape) != 4 or shape[-1] != 3 or dtype != 'uint8':
             raise DataError('not a row of pictures', 'uint8 (n, row, col, rgb)',
                             f'{dtype} {tuple(shape)}', f'row {name!r}',
@@ -86,7 +86,7 @@ def _check_pictures(rows):
     return dict(sorted(rows.items(), key=lambda row: not row[0].startswith('stimulus')))
 
 def _band(pictures, cols, side, frame):
-    "One row of the grid: each picture `side` pixels wide by nearest neighbour, in a frame of 3 pixels."
+    "One row of the grid: each picture `side` pixels wide by nearest neighbour, framed."
     band = np.full((side+8, cols, side+8, 3), 255, np.uint8)
     n, height, width = pictures.shape[:3]
     pick = [np.arange(side)*length//side for length in (height, width)]
@@ -110,7 +110,7 @@ def _grid(rows, n, cols, side):
 # %% ../nbs/01_plots.ipynb #show_pictures
 @mpl.rc_context(STYLE)
 def show_pictures(
-    rows:dict, # name -> uint8 (n, row, col, rgb); names that start with 'stimulus' go on top, framed
+    rows:dict, # name -> uint8 (n, row, col, rgb); a name 'stimulus...' goes on top, framed
     title:str=None, # what is shown
     cols:int=None, # pictures side by side, at most 10 unless said; more wrap into blocks
     side:int=None, # width of one picture in screen pixels; the default shows whole pixels
@@ -139,15 +139,28 @@ def _axes(xlabel, ylabel, title, height=3.2):
     fig.summary = title or f'{ylabel} against {xlabel}'
     return fig, fig.add_subplot(xlabel=xlabel, ylabel=ylabel, title=title or '')
 
+def _role_and_rest(name):
+    "The role that a name begins with, if any, and what is left to say."
+    head, _, rest = name.partition(' ')
+    role = head.removesuffix(':')
+    if role not in ROLE:
+        return None, name
+    return role, name if not rest or rest.startswith('(') else rest
+
+def _labels(names):
+    "Names for a legend, without the word that only sets a colour; whole where two would be alike."
+    short = [_role_and_rest(name)[1] for name in names]
+    return [s if short.count(s) == 1 else name for s, name in zip(short, names)]
+
 def _looks(names, roles):
-    "Colour and line of each name: its role's, else the next free colour; a repeated colour gets another line."
+    "Colour and line of each name: its role's, else a free one; a repeated colour, another line."
     free, looks, roles = iter(FREE*9), [], roles or {}
     if not names:
         raise DataError('nothing to draw', 'at least one name', 'none')
     if bad := set(roles.values()) - set(ROLE):
         raise DataError('no such role', list(ROLE), sorted(bad))
     for name in names:
-        role = roles.get(name, name.partition(' ')[0])
+        role = roles.get(name) or _role_and_rest(name)[0]
         colour = ROLE.get(role) or next(free)
         again = sum(colour == used for used, _ in looks)
         looks.append((colour, '--' if role == 'chance' else ('-', ':', '-.')[again % 3]))
@@ -173,12 +186,13 @@ def show_curve(
 ) -> BookFigure:
     "Curves over one axis, in the colours of their roles."
     fig, ax = _axes(xlabel, ylabel, title)
-    for (name, curve), (colour, line) in zip(curves.items(), _looks(curves, roles)):
+    looks, labels = _looks(curves, roles), _labels(curves)
+    for (name, curve), (colour, line), label in zip(curves.items(), looks, labels):
         x, y = curve if isinstance(curve, tuple) else (np.arange(len(curve)), curve)
         if np.shape(x) != np.shape(y) or np.ndim(y) != 1:
             raise DataError('not a curve', 'x and y of one length',
                             f'{np.shape(x)} and {np.shape(y)}', f'curve {name!r}')
-        ax.plot(np.asarray(x), np.asarray(y), color=colour, ls=line, label=name)
+        ax.plot(np.asarray(x), np.asarray(y), color=colour, ls=line, label=label)
     _bounds(ax.axhline, chance=chance, ceiling=ceiling)
     if log:
         ax.set_yscale('log')
@@ -203,7 +217,7 @@ def show_scores(
         if not low <= value <= high:
             raise DataError('not an interval', 'low <= value <= high', score, f'row {name!r}')
         ax.errorbar(value, i, xerr=[[value-low], [high-value]], fmt='o', color=colour, capsize=3)
-    ax.set(yticks=range(len(scores)), yticklabels=list(scores), ylim=(len(scores)-.5, -.5))
+    ax.set(yticks=range(len(scores)), yticklabels=_labels(scores), ylim=(len(scores)-.5, -.5))
     _bounds(ax.axvline, chance=chance, ceiling=ceiling)
     if chance is not None or ceiling is not None:
         fig.legend(loc='outside right upper')
@@ -222,15 +236,16 @@ def show_hist(
     "How often each value occurs: one outline for each name, over the same bins."
     fig, ax = _axes(xlabel, 'count', title)
     arrays = {k: np.ravel(v).astype(float) for k,v in values.items()}
-    looks = _looks([*arrays, *(marks or {})], roles)
+    names = [*arrays, *(marks or {})]
+    looks, labels = _looks(names, roles), dict(zip(names, _labels(names)))
     if bad := [k for k,v in arrays.items() if not len(v) or not np.isfinite(v).all()]:
         raise DataError('not a set of finite numbers', found=bad)
     edges = np.histogram_bin_edges(np.concatenate(list(arrays.values())), bins)
-    for (name, v), (colour, _) in zip(arrays.items(), looks):
-        ax.hist(v, edges, histtype='stepfilled', fc=(colour, .25), ec=colour,
-                label=f'{name} (n = {len(v):,})')
+    for (name, v), (colour, line) in zip(arrays.items(), looks):
+        ax.hist(v, edges, histtype='stepfilled', fc=(colour, .25), ec=colour, ls=line,
+                label=f'{labels[name]} (n = {len(v):,})')
     for (name, v), (colour, line) in zip((marks or {}).items(), looks[len(arrays):]):
-        ax.axvline(v, color=colour, ls=line, label=name)
+        ax.axvline(v, color=colour, ls=line, label=labels[name])
     fig.legend(loc='outside right upper')
     return fig
 
@@ -246,7 +261,7 @@ def show_map(
     top:float=None, # end of the colour scale: the ceiling where it is known
     hidden=None, # (row, column) bool, drawn light grey
 ) -> BookFigure:
-    "A matrix in the map of its quantity, with the scale beside it; NaN and what is hidden are light grey."
+    "A matrix in the map of its quantity, its scale beside it; NaN and what is hidden are grey."
     values = np.asarray(matrix, float)
     if values.ndim != 2 or kind not in MAP:
         raise DataError('not a map', f'(row, column) and one of {list(MAP)}', (values.shape, kind))

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['GROUND', 'SPLITS', 'LABELS', 'COLUMNS', 'as_picture', 'Stimuli', 'Squares', 'to_tensor', 'to_uint8', 'Recording',
            'check_labels', 'check_roi', 'check_pictures', 'check_numbers', 'check_recording', 'trial_ids', 'zscore',
-           'sealed', 'unseal', 'Responses', 'responses_of', 'Decoder']
+           'Responses', 'responses_of', 'Decoder']
 
 # %% ../nbs/02_recording.ipynb #imports
-import copy, csv, hashlib, json, zipfile
+import copy, csv, json, zipfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from fastcore.basics import patch
 
-from .core import DataError, atomic_folder, recover, regular_file, sha256_file
+from .core import (DataError, as_array, atomic_folder, recover, regular_file, sealed,
+                         sha256_file, unseal)
 
 # %% ../nbs/02_recording.ipynb #upright
 GROUND = (128, 128, 128)               # mid grey: the usual screen between two pictures
@@ -381,26 +382,6 @@ def averaged(self:Recording):
     new.meta['repeats_averaged'] = {s: [int(n.min()), int(n.max())] for s,n in of_split.items()}
     return new
 
-# %% ../nbs/02_recording.ipynb #sealed
-def sealed(
-    about:dict, # what JSON can hold, and arrays
-) -> str: # JSON that ends with the checksum of the rest
-    "Text that shows whether one of its own bytes has changed."
-    body = json.dumps(about, indent=1, default=lambda o: np.asarray(o).tolist())
-    return json.dumps({**json.loads(body), 'seal': hashlib.sha256(body.encode()).hexdigest()},
-                      indent=1)
-
-def unseal(
-    path, # a file that holds what `sealed` wrote
-) -> dict: # its content
-    "Take the seal off, seal again, compare every byte; a `ValueError` or `KeyError` if one changed."
-    text = Path(path).read_text(encoding='utf-8')
-    about = json.loads(text)
-    about.pop('seal')
-    if sealed(about) != text:
-        raise ValueError('the seal is broken: a byte has changed')
-    return about
-
 # %% ../nbs/02_recording.ipynb #save
 def _save_masks(path, roi):
     "Masks as an `.npz`; one that is called 'file', which `np.savez` cannot take, comes last."
@@ -524,8 +505,7 @@ def responses_of(
     if isinstance(given, Recording):
         return Responses(given.x, given.trial)
     x, ids = given if isinstance(given, Responses) else (given, None)
-    x = x.detach().cpu().float() if hasattr(x, 'detach') else x
-    x = np.asarray(x, np.float32)
+    x = as_array(x).astype(np.float32, copy=False)
     ids = np.full(len(x), '') if ids is None and x.ndim else np.asarray(ids, dtype=str)
     if x.ndim != 2 or ids.shape != x.shape[:1]:
         raise DataError('these are not responses', '(trial, voxel), and a name for each trial',

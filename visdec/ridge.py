@@ -15,12 +15,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from .core import DataError, atomic_file, pick_device, rng
-try:
-    from visdec.recording import Responses, responses_of
-except ImportError:            # a stand-in until 02 has it
-    from collections import namedtuple
-    Responses = namedtuple("Responses", "x ids")
-    def responses_of(given): return Responses(np.asarray(getattr(given, "x", given)), None)
+from .recording import responses_of
 from .study import Study, unit_of
 
 # %% ../nbs/19_ridge.ipynb #fold_of

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
 from .core import DataError
-from .noise import BETAS
+from .noise import SCHEDULE
 from .unet import Condition, guess_noise
 
 # %% ../nbs/43_sampler.ipynb #make_scheduler
@@ -27,7 +27,7 @@ def make_scheduler(
     if name not in MAKE:
         raise DataError('no such sampler', list(MAKE), name, 'scheduler')
     make, settings = MAKE[name]
-    return make(**(BETAS | dict(prediction_type=prediction)), **settings)
+    return make(**(SCHEDULE | dict(prediction_type=prediction)), **settings)
 
 # %% ../nbs/43_sampler.ipynb #start_noise
 def start_noise(
@@ -64,17 +64,20 @@ def sample(
     "Walk from noise to latents."
     if guidance != 1 and null is None:
         raise DataError('guidance needs a null condition', found=guidance, where='null')
-    walk = make_scheduler(scheduler) if isinstance(scheduler,
-                                                   str) else type(
-                                                       scheduler).from_config(scheduler.config)
+    walk = make_scheduler(scheduler) if isinstance(scheduler, str) else scheduler
+    walk = type(walk).from_config(walk.config)       # samplers remember: start each time afresh
     check_steps(walk, steps)
-    walk.set_timesteps(steps)          # samplers remember: start each time afresh
+    walk.set_timesteps(steps)
+    if hasattr(walk, 'set_begin_index'):
+        walk.set_begin_index(0)                      # from 949 looks on, two share a step
     z = noise.to(unet.device)*walk.init_noise_sigma
     for t in walk.timesteps:
-        eps = guess_noise(unet, z, t, Condition(context, temb))
+        seen = walk.scale_model_input(z, t)
+        guess = guess_noise(unet, seen, t, Condition(context, temb))
         if guidance != 1:
-            eps = (blank := guess_noise(unet, z, t, null)) + guidance*(eps - blank)
-        z = walk.step(eps, t, z).prev_sample
+            blank = guess_noise(unet, seen, t, null)
+            guess = blank + guidance*(guess - blank)
+        z = walk.step(guess, t, z).prev_sample
     return z
 
 # %% ../nbs/43_sampler.ipynb #SamplingConfig
