@@ -62,7 +62,7 @@ def one_read(folder, how, cold):
     if cold: forget(path)
     start = time.perf_counter()
     img, (_, brain) = hcp.open_cifti(path, 'dtseries')
-    columns = np.concatenate(list(hcp.match_columns(brain, *hcp.label_vertices(atlas, hcp.ROIS), path).values()))
+    columns = np.concatenate(list(hcp.match_columns(brain, *hcp.label_vertices(atlas, hcp.VISUAL), path).values()))
     header, base, start = time.perf_counter() - start, peak_from_here(), time.perf_counter()
     x = hcp.read_columns(img, columns, path) if how == 'visdec' else img.get_fdata()[:, columns]
     took = time.perf_counter() - start
