@@ -14,8 +14,8 @@ from .core import DataError, rng
 def _series(ts, tr):
     ts = np.asanyarray(ts)
     if ts.ndim != 2 or ts.dtype.kind not in 'iuf' or not ts.size:
-        raise DataError('not a time series', 'numbers (frame, voxel)', f'{ts.dtype} {ts.shape}',
-                        'ts')
+        found = f'{ts.dtype} {ts.shape}'
+        raise DataError('not a time series', 'numbers (frame, voxel)', found, 'ts')
     if not tr > 0:
         raise DataError('the time between frames must be positive', found=tr, where='tr')
     return ts
@@ -89,9 +89,9 @@ def noise_ceiling(
     x = np.asarray(part.x, np.float64)
     _, image, count = np.unique(part.image_id, return_inverse=True, return_counts=True)
     if repeats < 1 or len(count) < 2 or (count == 1).all():
+        found = f'{len(count)} pictures, {len(x)} trials, repeats={repeats}'
         raise DataError('a ceiling needs repeats', 'two pictures or more, some twice; repeats >= 1',
-                        f'{len(count)} pictures, {len(x)} trials, repeats={repeats}',
-                        f'split {split}')
+                        found, f'split {split}')
     means = np.zeros((len(count), x.shape[1]))
     np.add.at(means, image, x)
     means /= count[:, None]

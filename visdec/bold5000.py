@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .core import DataError
+from .files import find
 from .god import need, picture_files
 from .recording import Recording, Squares, Stimuli
 
@@ -28,7 +29,7 @@ def roi_files(
 ) -> dict: # 'LHEarlyVis', 'RHEarlyVis', 'LHLOC' … -> file
     "The ten files of a subject, left before right; refuses a missing or doubled region."
     found, wanted = {}, [side + k for k in REGIONS for side in ('LH', 'RH')]
-    for file in sorted(Path(folder).rglob(f'{subject}_GLMbetas-{betas}_allses_*.npy')):
+    for file in find(folder, f'{subject}_GLMbetas-{betas}_allses_*.npy'):
         side, region = re.fullmatch(r'(LH|RH|)(.*)', file.stem.rpartition('_')[2]).groups()
         key = side + ALIAS.get(region, region)
         need(key in wanted, wanted, file.name, file)
@@ -57,12 +58,11 @@ def presentation(
     subject:str, # 'CSI1' to 'CSI4'
 ): # names as listed, with `rep_`; session; run; each (trial,) text
     "What was shown in each trial, in the order of the rows of the betas."
-    at = sorted(Path(folder).rglob(f'Stimuli_Presentation_Lists/{subject}'))
+    at = find(folder, f'Stimuli_Presentation_Lists/{subject}', what='folders')
     need(len(at) == 1, f'Stimuli_Presentation_Lists/{subject}', [str(p) for p in at] or 'none',
-         folder,
-         'BOLD5000_Stimuli.zip, figshare 6459449')
+         folder, 'BOLD5000_Stimuli.zip, figshare 6459449')
     place = {}
-    for file in at[0].glob('*/*.txt'):
+    for file in find(at[0], '*.txt'):
         found = re.fullmatch(rf'{subject}_sess(\d+)/CSI\d?_sess(\d+)_run(\d+)',
                              f'{file.parent.name}/{file.stem}')
         need(found and int(found[1]) == int(found[2]), f'{subject}_sess01/CSI_sess01_run01.txt',
@@ -70,8 +70,8 @@ def presentation(
         place[int(found[2]), int(found[3])] = file
     _check_numbers(list(place), at[0])
     names = {k: _read_list(place[k]) for k in sorted(place)}
-    session, run = (np.repeat([f'{k[i]:02d}' for k in names], [len(v) for v in names.values()])
-                    for i in (0, 1))
+    lines = [len(v) for v in names.values()]
+    session, run = (np.repeat([f'{k[i]:02d}' for k in names], lines) for i in (0, 1))
     return np.concatenate(list(names.values())), session, run
 
 # %% ../nbs/13_bold5000.ipynb #check_numbers
@@ -80,8 +80,8 @@ def _check_numbers(keys, where):
     last = max((s for s, _ in keys), default=0)
     for s in range(1, last + 1):
         runs = sorted(r for k, r in keys if k == s)
-        need(runs and runs == list(range(1, len(runs) + 1)), f'runs 1, 2, 3 … of session {s}', runs,
-             where)
+        need(runs and runs == list(range(1, len(runs) + 1)), f'runs 1, 2, 3 … of session {s}',
+             runs, where)
     need(last, 'lists of runs', 'none', where)
 
 # %% ../nbs/13_bold5000.ipynb #strip_name
@@ -95,7 +95,7 @@ def repeated_names(
     folder, # searched with all folders below it
 ) -> set: # file names of the pictures chosen for repetition
     "The list of 113 pictures; copies must agree."
-    files = sorted(Path(folder).rglob('repeated_stimuli_113_list.txt'))
+    files = find(folder, 'repeated_stimuli_113_list.txt')
     lists = [sorted(_read_list(f)) for f in files]
     need(lists, 'repeated_stimuli_113_list.txt', 'none', folder,
          'BOLD5000_Stimuli.zip, figshare 6459449')
@@ -129,27 +129,28 @@ def category_of(
     return re.match(r'(n\d{8})(?=_)|\D+', name.rpartition('.')[0] or name)[0]
 
 # %% ../nbs/13_bold5000.ipynb #betas
+def _read_part(file, n_trials):
+    "The betas of one file, float32 (trial, voxel)."
+    try:
+        part = np.load(file, allow_pickle=False)
+    except Exception as e:                     # header, pickle and size errors
+        raise DataError('the file cannot be read', 'a .npy of numbers', f'{type(e).__name__}: {e}',
+                        file, 'fetch it again') from None
+    table = isinstance(part, np.ndarray) and part.ndim == 2 and part.dtype.kind == 'f'
+    need(table and len(part) == n_trials and part.shape[1] > 0,
+         f'({n_trials}, voxel) as in the lists', getattr(part, 'shape', type(part)), file)
+    with np.errstate(over='ignore'):
+        part = part.astype(np.float32)
+    need(np.isfinite(part).all(), 'finite betas', 'NaN or infinity', file)
+    return part
+
 def _read_betas(files, n_trials):
     "All columns, and a mask for each region and each of its halves."
-    parts = {}
-    for k, file in files.items():
-        try:
-            part = np.load(file, allow_pickle=False)
-        except Exception as e:                     # header, pickle and size errors
-            raise DataError('the file cannot be read', 'a .npy of numbers',
-                            f'{type(e).__name__}: {e}', file, 'fetch it again') from None
-        ok = isinstance(part,
-                        np.ndarray) and part.ndim == 2 and part.dtype.kind == 'f' and part.shape[
-                            1] > 0
-        need(ok and len(part) == n_trials, f'({n_trials}, voxel) as in the lists',
-             getattr(part, 'shape', type(part)), file)
-        with np.errstate(over='ignore'):
-            parts[k] = part.astype(np.float32)
-        need(np.isfinite(parts[k]).all(), 'finite betas', 'NaN or infinity', file)
+    parts = {k: _read_part(file, n_trials) for k, file in files.items()}
     origin = np.repeat(list(parts), [p.shape[1] for p in parts.values()])
-    roi = {k: origin == k for k in parts}
-    return np.concatenate(list(parts.values()), 1), {k: roi['LH' + k] | roi['RH' + k]
-                                                     for k in REGIONS} | roi
+    halves = {k: origin == k for k in parts}
+    whole = {k: halves['LH' + k] | halves['RH' + k] for k in REGIONS}
+    return np.concatenate(list(parts.values()), 1), whole | halves
 
 # %% ../nbs/13_bold5000.ipynb #pictures
 SITE = ('the photographs have a link of their own on bold5000-dataset.github.io/website '
@@ -166,8 +167,8 @@ def _from_pickle(path, ids):
     need(not missing, f'{len(ids)} pictures', f'{len(missing)} missing, first {missing[:2]}', path,
          SITE)
     pictures = [np.asarray(table[i]) for i in ids]
-    bad = [i for i, p in zip(ids, pictures) if p.dtype.kind not in 'uif' or p.ndim != 3
-           or p.min() < 0 or not 1 < p.max() <= 255]
+    def picture(p): return p.dtype.kind in 'uif' and p.ndim == 3 and p.min() >= 0
+    bad = [i for i, p in zip(ids, pictures) if not picture(p) or not 1 < p.max() <= 255]
     need(not bad, 'numbers from 0 to 255', bad[:3], path)
     return Stimuli(ids, [np.rint(p).astype(np.uint8) for p in pictures])
 
@@ -177,10 +178,23 @@ def _pictures(images, ids, size, trust_pickle):
     need(trust_pickle or images.is_dir(), 'a folder of pictures',
          'a pickled file, which can run programs', images,
          'prefer the folders; for a file you made or trust pass trust_pickle=True')
-    stimuli = picture_files(images, ids, SITE,
-                            name=lambda file: file.name) if images.is_dir(
-                                ) else _from_pickle(images, ids)
+    if images.is_dir():
+        stimuli = picture_files(images, ids, SITE, name=lambda file: file.name)
+    else:
+        stimuli = _from_pickle(images, ids)
     return Squares(stimuli, size) if size else stimuli
+
+# %% ../nbs/13_bold5000.ipynb #record
+def _record(x, roi, path, about, **labels):
+    "The checked record, without constant columns and without pictures."
+    flat = np.ptp(x, axis=0) == 0
+    x, roi = x[:, ~flat], {k: v[~flat] for k, v in roi.items()}
+    need(all(v.any() for v in roi.values()), 'voxels in each region', 'a region of constants', path)
+    return Recording.from_arrays(
+        x, roi=roi, **labels, source='Chang et al. 2019, Sci Data 6:49, Release 2', TR=2.,
+        space='native volume, 2 mm', units='% signal change', norm='raw', norm_unit='session',
+        dropped_voxels=np.flatnonzero(flat).tolist(),
+        twin_columns=x.shape[1] - len({c.tobytes() for c in x.T}), **about)
 
 # %% ../nbs/13_bold5000.ipynb #load_bold5000
 def load_bold5000(
@@ -199,17 +213,12 @@ def load_bold5000(
     names, repeated = np.array([picture_name(n) for n in listed]), repeated_names(path)
     check_once(names, repeated, path)
     x, roi = _read_betas(roi_files(path, csi, betas), len(names))
-    flat, test = np.ptp(x, axis=0) == 0, np.isin(names, list(repeated))
-    x, roi = x[:, ~flat], {k: v[~flat] for k, v in roi.items()}
-    need(all(v.any() for v in roi.values()), 'voxels in each region', 'a region of constants', path)
-    rec = Recording.from_arrays(x, image_id=names, split=np.where(test, 'test', 'train'),
-        subject=f'sub-{csi}', session=session, run=run, category=[category_of(n) for n in names],
-        roi=roi,
-        source='Chang et al. 2019, Sci Data 6:49, Release 2', TR=2., space='native volume, 2 mm',
-        units='% signal change', norm='raw', norm_unit='session', betas=betas, pictures=SITE,
-        dropped_voxels=np.flatnonzero(flat).tolist(),
-        twin_columns=x.shape[1] - len({c.tobytes() for c in x.T}),
-        listed=len(repeated), listed_shown=len(set(names[test])))
+    test = np.isin(names, list(repeated))
+    about = dict(betas=betas, pictures=SITE, listed=len(repeated),
+                 listed_shown=len(set(names[test])))
+    rec = _record(x, roi, path, about, image_id=names, split=np.where(test, 'test', 'train'),
+                  subject=f'sub-{csi}', session=session, run=run,
+                  category=[category_of(n) for n in names])
     if images is not None:
         rec.stimuli = _pictures(images, sorted(set(rec.image_id.tolist())), size, trust_pickle)
     return rec

@@ -80,15 +80,16 @@ class DCMAE(MaskedAutoencoder):
         temperature:float=.1, # of InfoNCE
         symmetric:bool=False, # ask from both views; the published loss asks from view 1 only
         n_padded:int=0, dropped:list=None, tied:bool=True, # see `MaskedAutoencoder`
+        adapted_from:int=None, # see `MaskedAutoencoder`
     ):
         super().__init__(n_voxels, patch_size, dim, depth, heads, decoder_dim, decoder_depth,
-                         decoder_heads, mlp_ratio, eps, n_padded, dropped, tied)
+                         decoder_heads, mlp_ratio, eps, n_padded, dropped, tied, adapted_from)
         if temperature <= 0:
             raise DataError('a temperature is above zero', found=temperature, where='temperature')
 
 # %% ../nbs/24_contrast.ipynb #one_side
 def one_side(x, pred, other, patches, hidden, temperature):
-    "The three raw parts asked from one view: `pred` is that view's guess, `other` the other view's."
+    "The three raw parts asked from one view: `pred` is its guess, `other` that of the other view."
     query = pred.flatten(1)
     return (hidden_mse(pred, patches, hidden), info_nce(query, x, temperature),
             info_nce(query, other.flatten(1), temperature))

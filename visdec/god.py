@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from .core import DataError, atomic_file
+from .files import find, load_npz
 from .recording import Recording, Squares, Stimuli
 
 # %% ../nbs/12_god.ipynb #need
@@ -54,18 +55,19 @@ def number_of(
 def _either(group, *names):
     return group[next((n for n in names if n in group), names[0])]
 
+def _text(v): return v.decode() if isinstance(v, bytes) else str(v)
+
 def _read_hdf5(path):
     import h5py
-    def text(v): return v.decode() if isinstance(v, bytes) else str(v)
     with h5py.File(path, 'r') as f:
         data, about = _either(f, 'dataset', 'dataSet'), _either(f, 'metadata', 'metaData')
         keys, value, table = about['key'][()].ravel(), about['value'][()], data[()]
         if 'MATLAB_class' in data.attrs:                        # MATLAB 7.3
             texts = [''.join(map(chr, f[k][()].ravel())) for k in keys]
             return table.T, texts, value.T, {}
-        words = {k: {float(n): text(v[()]) for n, v in w.items()}
+        words = {k: {float(n): _text(v[()]) for n, v in w.items()}
                  for k, w in f.get('vmap', {}).items()}
-    return table, [text(k) for k in keys], value, words
+    return table, [_text(k) for k in keys], value, words
 
 def _read_mat(path):
     from scipy.io import loadmat
@@ -319,12 +321,7 @@ def find_tables(
 ABSENT = ['run', 'session number', 'imagery trials']
 
 def _open_npz(path, keys):
-    try:
-        with np.load(path, allow_pickle=False) as f:
-            data = {k: f[k] for k in f.files}
-    except Exception as e:                         # zip, header and pickle errors
-        raise DataError('the file cannot be read', f'an npz with {list(keys)[:3]} …',
-                        f'{type(e).__name__}: {e}', path, 'fetch it again') from None
+    data = load_npz(path)
     need(set(keys) <= set(data), list(keys), f'no {sorted(set(keys) - set(data))}', path)
     return data
 
@@ -347,8 +344,7 @@ def _npz_arrays(path, names):
     need(len(mean) == len(names['test']), len(names['test']), mean.shape, f'{path}, arr_2')
     for k in ROIS:
         need(a[k].dtype == bool and a[k].shape == width, f'bool {width}',
-             f'{a[k].dtype} {a[k].shape}',
-             f'{path}, {k}', 'masks of 0 and 1: use .astype(bool)')
+             f'{a[k].dtype} {a[k].shape}', f'{path}, {k}', 'masks of 0 and 1: use .astype(bool)')
     i = _lines(a['arr_3'], len(names['train']), len(train), f'{path}, arr_3')
     j = _lines(a['arr_4'], len(names['test']), len(test), f'{path}, arr_4')
     own = np.stack([test[j == k].mean(0) if (j == k).any() else mean[k] for k in range(len(mean))])
@@ -380,9 +376,9 @@ def class_index(
         table = json.loads(Path(path).read_text(encoding='utf-8'))
     except (OSError, ValueError) as e:
         raise DataError('the table cannot be read', found=e, where=path) from None
-    need(isinstance(table, dict)
-         and all(isinstance(v, list) and len(v) > 1 for v in table.values()),
-         'number: [synset, …, name]', type(table), path)
+    lists = table.values() if isinstance(table, dict) else [None]
+    need(all(isinstance(v, list) and len(v) > 1 for v in lists), 'number: [synset, …, name]',
+         type(table), path)
     index = {s: (int(k), v[-1]) for k, v in table.items() for s in v[:-1]}
     missing = sorted(set(map(str, synsets)) - set(index))
     need(not missing, 'a class for each category', f'{len(missing)} without, first {missing[:3]}',
@@ -401,13 +397,12 @@ def picture_files(
     where_from:str, # how to get pictures that are missing
     name=lambda file: file.stem, # id of a file
 ) -> Stimuli: # opened when asked for
-    "Picture files by id; refuses missing pictures and two files for one."
+    "Picture files by id, behind links to folders too; refuses missing ones and two files for one."
     ids, found = set(map(str, ids)), {}
-    for file in sorted(Path(folder).rglob('*')):
-        if file.suffix.lower() in SUFFIXES and (id := name(file)) in ids:
-            need(id not in found, 'one file for a picture', [found.get(id), file], folder,
-                 'point deeper')
-            found[id] = file
+    def wanted(file): return file.suffix.lower() in SUFFIXES and name(file) in ids
+    for file in find(folder, want=wanted):
+        other = found.setdefault(name(file), file)
+        need(other == file, 'one file for a picture', [other, file], folder, 'point deeper')
     missing = sorted(ids - set(found))
     need(not missing, f'{len(ids)} pictures', f'{len(missing)} missing, first {missing[:2]}',
          folder, where_from)
@@ -417,8 +412,7 @@ def picture_files(
 def _as_bytes(p, where):
     "Pictures as uint8; floats may run to 1 or to 255."
     need(p.ndim == 4 and p.shape[-1] == 3 and p.size and p.dtype.kind in 'uif',
-         'numbers (picture, row, col, rgb)',
-         f'{p.dtype} {p.shape}', where)
+         'numbers (picture, row, col, rgb)', f'{p.dtype} {p.shape}', where)
     if p.dtype == np.uint8:
         return p
     need(np.isfinite(p).all() and 0 <= p.min() <= p.max() <= 255, '0 to 1, or 0 to 255',

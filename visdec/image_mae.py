@@ -4,21 +4,24 @@
 
 # %% auto #0
 __all__ = ['IMAGENET', 'FILES', 'DECODER', 'MAE_NAMES', 'FIELDS', 'WIDE', 'cut_squares', 'join_squares', 'ImageAutoencoder',
-           'ImageLosses', 'train_image_mae', 'read_weights', 'fill_weights', 'fold_pixels', 'timm_model', 'timm_parts',
-           'sizes_of', 'from_timm', 'mae_names', 'mae_settings', 'mae_files', 'from_vit_mae']
+           'ImageConfig', 'check_pictures', 'spaced', 'ImageLosses', 'picture_judge', 'train_image_mae', 'read_weights',
+           'fill_weights', 'fold_pixels', 'timm_model', 'timm_parts', 'sizes_of', 'from_timm', 'mae_names',
+           'mae_settings', 'mae_files', 'from_vit_mae']
 
 # %% ../nbs/30_image_mae.ipynb #imports
 import json, math
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+import numpy as np
 import torch
 from diffusers.configuration_utils import register_to_config
 from einops import rearrange
 from fastcore.basics import patch
 from timm.layers import PatchEmbed
-from .core import DataError
-from .mae import TokenAutoencoder, fresh
+from .core import DataError, generator
+from .mae import AutoencoderConfig, TokenAutoencoder, fresh
 from .patches import hide, sincos_2d
 from .recording import to_tensor
 from .train import TrainConfig, Trained, train
@@ -79,13 +82,61 @@ def check(self:ImageAutoencoder, images):
         raise DataError('the pictures do not fit the model', f'float (trial, {str(wanted)[1:]}',
                         f'{images.dtype} {shape}', 'images', 'use visdec.recording.to_tensor')
 
-# %% ../nbs/30_image_mae.ipynb #train_image_mae
+# %% ../nbs/30_image_mae.ipynb #ImageConfig
+@dataclass(frozen=True)
+class ImageConfig(AutoencoderConfig):
+    "Sizes of a picture model; a patch is a square, counted in rows of pixels."
+
+    def sizes(self,
+        size:int, # rows and columns of a picture
+    ) -> dict: # arguments of an `ImageAutoencoder`
+        "What a picture model is made from."
+        own = super().sizes()
+        return dict(size=size, patch=own.pop('patch_size'), **own)
+
+# %% ../nbs/30_image_mae.ipynb #check_pictures
+def check_pictures(
+    pictures, # an array, or a source that reads the pictures at the places it is given
+) -> None:
+    "Refuse what does not hold colour pictures, uint8 (picture, row, col, rgb)."
+    kind, shape = getattr(pictures, 'dtype', type(pictures)), np.shape(pictures)
+    if str(kind) != 'uint8' or len(shape) != 4 or not shape[0] or shape[3] != 3:
+        raise DataError('these are no pictures', 'uint8 (trial, row, col, rgb)', f'{kind} {shape}',
+                        'pictures', 'use visdec.recording.to_uint8')
+
+def spaced(
+    n:int, # things there are
+    most:int=512, # to take
+) -> np.ndarray: # places, from first to last
+    "Places at even distances: a few things that stand for all."
+    return np.linspace(0, n - 1, min(most, n)).round().astype(int)
+
+# %% ../nbs/30_image_mae.ipynb #picture_judge
 class ImageLosses(NamedTuple):
     "What training logs and minimises."
     total:torch.Tensor # squared error on hidden squares
 
+def picture_judge(
+    held, # uint8 (picture, row, col, rgb) that never teach; at most 512 are read, once
+    n_patches:int, # squares of a picture
+    mask_ratio:float=.75, # share of squares to hide
+    seed:int=0, # of the masks
+    bs:int=64, # pictures at a time
+): # model -> dict of numbers, for `train`
+    "A judge that asks the same pictures with the same masks whenever it looks."
+    check_pictures(held)
+    pictures = held[spaced(len(held))]
+    hidden = hide(len(pictures), n_patches, mask_ratio, generator(seed, 'image_mae', 'judge'))
+    def judge(model):
+        def ask(i):
+            images = to_tensor(pictures[i.numpy()]).to(model.device)
+            return len(i)*model.masked_mse(images, hidden[i].to(model.device)).item()
+        return dict(total=sum(map(ask, torch.arange(len(pictures)).split(bs)))/len(pictures))
+    return judge
+
+# %% ../nbs/30_image_mae.ipynb #train_image_mae
 def train_image_mae(
-    pictures, # uint8 (picture, row, col, rgb), never test pictures
+    pictures, # uint8 (picture, row, col, rgb), read batch by batch; never test pictures
     model, # settings of an `ImageAutoencoder` as a dict (size is filled in), or one to train on
     config:TrainConfig, # steps, batch, optimiser
     mask_ratio:float=.75, # share of squares to hide
@@ -93,18 +144,21 @@ def train_image_mae(
     seed:int=0, # of the run
     progress:bool=True, # show a bar
     device=None, # None: a GPU when there is one
+    held=None, # pictures that judge and never teach, logged as `val_total`
 ) -> Trained: # the trained model and its log
     "Train a masked autoencoder on pictures."
+    check_pictures(pictures)
     if isinstance(model, dict):
         model = fresh(ImageAutoencoder, {'size': pictures.shape[1], **model}, seed, 'image_mae')
-    model.check(to_tensor(pictures[:1]))
+    model.check(to_tensor(pictures[np.arange(1)]))
     def make_batch(index, g):
         hidden = hide(len(index), model.n_patches, mask_ratio, g)
         return dict(images=to_tensor(pictures[index.numpy()]), hidden=hidden)
     def losses(model, batch):
         return ImageLosses(model.masked_mse(batch['images'], batch['hidden']))
+    judge = None if held is None else picture_judge(held, model.n_patches, mask_ratio, seed)
     return train(model, make_batch, losses, len(pictures), config, out, seed, 'image_mae',
-                 progress, device)
+                 progress, device, judge)
 
 # %% ../nbs/30_image_mae.ipynb #read_weights
 def read_weights(

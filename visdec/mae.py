@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['VoxelEmbed', 'OwnMaps', 'OwnEmbed', 'init_weights', 'fresh', 'check_hidden', 'hidden_mse', 'TokenAutoencoder',
-           'MaskedAutoencoder']
+           'MaskedAutoencoder', 'AutoencoderConfig']
 
 # %% ../nbs/23_mae.ipynb #imports
+from dataclasses import dataclass
 from functools import partial
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -229,6 +230,7 @@ class MaskedAutoencoder(TokenAutoencoder):
         n_padded:int=0, # zeros behind the last measured voxel, part of n_voxels
         dropped:list=None, # voxels of the source that were left out, by place
         tied:bool=True, # one map for all patches, as published; False: each has its own
+        adapted_from:int=None, # voxels that the weights were trained on, where these are others
     ):
         if n_voxels % patch_size:
             raise DataError('voxels do not split into patches', f'a multiple of {patch_size}',
@@ -242,6 +244,26 @@ class MaskedAutoencoder(TokenAutoencoder):
         if not tied:
             self.patch_embed = OwnEmbed(self.n_patches, patch_size, dim)
             self.decoder_pred = OwnMaps(self.n_patches, decoder_dim, patch_size)
+
+# %% ../nbs/23_mae.ipynb #AutoencoderConfig
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    "Sizes of a masked autoencoder, of brain or pictures, and how much it hides while it learns."
+    patch: int = 16              # voxels, or rows and columns, in a patch
+    dim: int = 128               # width of a token
+    depth: int = 4               # blocks of the encoder
+    heads: int = 4               # attention heads in a block of the encoder
+    decoder_dim: int = 64        # width of a token in the decoder
+    decoder_depth: int = 2       # blocks of the decoder
+    decoder_heads: int = 4       # attention heads in a block of the decoder
+    mlp_ratio: float = 1.        # hidden width of a block's small network, in widths of a token
+    hide: float = .75            # share of patches that are hidden
+
+    def sizes(self) -> dict:
+        "Arguments of a `MaskedAutoencoder`, but for the number of voxels."
+        names = ('dim', 'depth', 'heads', 'decoder_dim', 'decoder_depth', 'decoder_heads',
+                 'mlp_ratio')
+        return dict(patch_size=self.patch, **{k: getattr(self, k) for k in names})
 
 # %% ../nbs/23_mae.ipynb #check
 @patch

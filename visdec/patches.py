@@ -76,7 +76,7 @@ def sincos_2d(
     rows:int, # patches from top to bottom
     cols:int, # patches from left to right
     dim:int, # width of a token, a multiple of 4
-) -> torch.Tensor: # (row col, dim), row by row: the column in the first half, the row in the second
+) -> torch.Tensor: # (row col, dim), row by row; the column in the first half, the row in the second
     "The fixed position table of a grid, for pictures."
     if dim < 4 or dim % 4:
         raise DataError('the width of a grid position must be a multiple of 4', found=dim)

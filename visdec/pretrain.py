@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['rows', 'Rows', 'Unlabelled', 'of_recording', 'unlabelled', 'two_masks', 'restored', 'hidden_pcc', 'restoration_pcc',
-           'Recognised', 'contrast_accuracy', 'held_loss', 'validation', 'model_for', 'pretrain', 'coarse', 'encoded',
-           'Probe', 'linear_probe']
+           'Recognised', 'contrast_accuracy', 'held_loss', 'validation', 'BrainConfig', 'model_for', 'pretrain',
+           'adapted', 'coarse', 'encoded', 'Probe', 'linear_probe']
 
 # %% ../nbs/25_pretrain.ipynb #imports
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 from .study import paired
 from .contrast import DCMAE
 from .core import DataError, generator
-from .mae import fresh, hidden_mse
+from .mae import AutoencoderConfig, fresh, hidden_mse
 from .metrics import identify
 from .patches import hide
 from .recording import Recording
@@ -199,24 +200,42 @@ def validation(
                     total=sum(held_loss(model, *ask(i)).item() for i in parts)/len(parts))
     return judge
 
+# %% ../nbs/25_pretrain.ipynb #BrainConfig
+@dataclass(frozen=True)
+class BrainConfig(AutoencoderConfig):
+    "Sizes of the brain's autoencoder, and its loss beside the two contrasts."
+    mse_weight: float = 0.       # of the squared error on hidden voxels
+
+    def sizes(self) -> dict:
+        "Arguments of a `DCMAE`, but for the number of voxels."
+        return super().sizes() | dict(mse_weight=self.mse_weight)
+
+def _noted(n, patch, dropped):
+    "What a model's config says of its voxels: padding behind the measured ones, and what is gone."
+    extra = -n % patch
+    return dict(n_voxels=n + extra, n_padded=extra,
+                dropped=None if dropped is None else [int(v) for v in dropped])
+
 # %% ../nbs/25_pretrain.ipynb #model_for
 def model_for(
     source:Unlabelled, # what will be learned from
-    model, # settings as a dict, or a `DCMAE`
+    model, # `BrainConfig` or settings as a dict, or a `DCMAE`
     seed:int=0, # of first weights
 ) -> DCMAE:
     "A model that fits a source: made from settings, padding and dropped voxels noted, or checked."
-    n, dropped = source.x.shape[1], source.dropped
-    if dropped is not None:
-        dropped = [int(v) for v in dropped]
-    if isinstance(model, dict):
-        extra = -n % model.get('patch_size', 16)
-        noted = dict(n_voxels=n + extra, n_padded=extra, dropped=dropped)
+    if isinstance(model, BrainConfig):
+        model = model.sizes()
+    made = isinstance(model, dict)
+    patch = model.get('patch_size', 16) if made else model.config.patch_size
+    noted = _noted(source.x.shape[1], patch, source.dropped)
+    if made:
         model = fresh(DCMAE, {**noted, **model}, seed, 'pretrain')
+    measured = model.config.n_voxels - model.config.n_padded
     for part in (source.x, source.held):
-        if part is not None:
-            model.pad(torch.zeros(1, part.shape[1]))      # refuses another width
-    known = model.config.dropped
+        if part is not None and part.shape[1] not in (measured, model.config.n_voxels):
+            raise DataError('the responses do not fit the model', f'(trial, {measured})',
+                            part.shape, 'x', f'see adapted(model, {source.x.shape[1]})')
+    known, dropped = model.config.dropped, noted['dropped']
     if None not in (known, dropped) and dropped != list(known):
         raise DataError('the model was trained without other voxels', f'{len(known)}: {known[:9]}',
                         f'{len(dropped)}: {dropped[:9]}', 'dropped', 'start from settings instead')
@@ -225,9 +244,9 @@ def model_for(
 # %% ../nbs/25_pretrain.ipynb #pretrain
 def pretrain(
     x, # responses, z-scored: array, memory map, store, `Recording` or folder; see `unlabelled`
-    model, # settings of a `DCMAE` as a dict (n_voxels is filled in), or a `DCMAE` to train on
+    model, # `BrainConfig` or settings of a `DCMAE` without n_voxels; or a `DCMAE` to train on
     config:TrainConfig, # steps, batch, optimiser
-    mask_ratio:float=.75, # share of patches to hide
+    mask_ratio:float=None, # share of patches to hide; None: that of a `BrainConfig`, else .75
     out=None, # folder for checkpoints; an unfinished run there is resumed
     seed:int=0, # of the run
     progress:bool=True, # show a bar
@@ -235,15 +254,39 @@ def pretrain(
     held=None, # responses to judge by; None: the 'val' trials of a recording, else none
 ) -> Trained: # the trained model and its log
     "Phase 1: train a double-contrastive masked autoencoder on unlabelled responses."
+    ratio = getattr(model, 'hide', .75) if mask_ratio is None else mask_ratio
     source = unlabelled(x, held)
     model = model_for(source, model, seed)
     def make_batch(index, g):
-        hidden1, hidden2 = two_masks(model, len(index), mask_ratio, g)
+        hidden1, hidden2 = two_masks(model, len(index), ratio, g)
         return dict(x=model.pad(rows(source.x, index)), hidden1=hidden1, hidden2=hidden2)
     def losses(model, batch): return model.losses(**batch)
-    judge = source.held and validation(source.held, mask_ratio, config.bs, seed)
+    judge = source.held and validation(source.held, ratio, config.bs, seed)
     return train(model, make_batch, losses, len(source.x), config, out, seed, 'pretrain',
-                 progress, device, judge)
+                 progress, device, judge, about=dict(mask_ratio=ratio))
+
+# %% ../nbs/25_pretrain.ipynb #adapted
+def adapted(
+    model:DCMAE, # trained on responses of another width
+    n_voxels:int, # measured voxels of the new responses
+    dropped=None, # voxels that their source left out, by place
+) -> DCMAE: # a new model in eval mode; its config says `adapted_from`
+    "The same weights for another number of voxels; each patch takes the nearest old position."
+    c = model.config
+    if n_voxels < 1:
+        raise DataError('a response has voxels', '1 or more', n_voxels, 'n_voxels')
+    if not c.tied:
+        raise DataError('a map for each patch cannot move to other voxels', 'tied=True',
+                        'tied=False', 'model', 'pretrain on these voxels')
+    settings = {k: v for k,v in c.items() if k[0] != '_'} | dict(adapted_from=c.n_voxels)
+    new = fresh(DCMAE, settings | _noted(n_voxels, c.patch_size, dropped), 0)
+    state = model.state_dict()
+    place = torch.arange(new.n_patches)*model.n_patches//new.n_patches
+    for name in ('pos_embed', 'decoder_pos_embed'):
+        cls, table = state[name][:, :1], state[name][:, 1:]
+        state[name] = torch.cat([cls, table[:, place.to(table.device)]], 1)
+    new.load_state_dict(state)
+    return new.to(model.device).eval()
 
 # %% ../nbs/25_pretrain.ipynb #encoded
 def coarse(

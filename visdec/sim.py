@@ -8,7 +8,8 @@ __all__ = ['WORLDS', 'FIRST', 'N_CATEGORIES', 'FAMILIES', 'SHAPES', 'TEXTURES', 
            'shape_distance', 'texture', 'paint', 'draw_object', 'draw_face', 'draw_scene', 'draw', 'draw_role',
            'draw_world', 'five_pictures', 'prior_pictures', 'world_numbers', 'world_pictures', 'place_voxels',
            'channels', 'content', 'Cortex', 'receptive_fields', 'tuning', 'selectivity', 'spontaneous', 'noise_levels',
-           'measure', 'simulate', 'simulate_rest', 'haemodynamic', 'simulate_bold']
+           'noise_of', 'scanner_units', 'measure', 'design', 'simulate', 'simulate_rest', 'haemodynamic',
+           'simulate_bold']
 
 # %% ../nbs/03_sim.ipynb #imports
 from collections import namedtuple
@@ -38,14 +39,11 @@ class World:
 
 WORLDS = dict(tiny=World(16, 256, 20, 4, 10, 4, 20, 4, 200, 20), small=World(32, 1024),
               medium=World(64, 2048, rest=4800))
-FIRST = dict(test=0, train=50, prior=200)            # number of the first category of each role
-N_CATEGORIES = 320
+FIRST, N_CATEGORIES = dict(test=0, train=50, prior=200), 320    # first of each role; in all
 
 # %% ../nbs/03_sim.ipynb #world_of
-def world_of(
-    preset:str, # 'tiny', 'small' or 'medium'
-) -> World:
-    "The world of a preset."
+def world_of(preset) -> World:
+    "The world of a preset: 'tiny', 'small' or 'medium'."
     if preset not in WORLDS:
         raise DataError('no such preset', expected=list(WORLDS), found=preset, where='sim')
     return WORLDS[preset]
@@ -57,30 +55,24 @@ TEXTURES = 'plain stripes bars checks dots'.split()
 
 def colour(hue, saturation, value):
     "Hue, saturation and value in [0, 1] as rgb in [0, 1]; any shape, rgb is added last."
-    k = (np.array([5., 3., 1.]) + 6*np.asarray(hue)[..., None]) % 6
-    return np.asarray(value)[..., None]*(1
-                                         - np.asarray(saturation)[..., None]*np.clip(np.minimum(
-                                             k, 4 - k), 0, 1))
+    hue, saturation, value = (np.asarray(v)[..., None] for v in (hue, saturation, value))
+    k = (np.array([5., 3., 1.]) + 6*hue) % 6
+    return value*(1 - saturation*np.clip(np.minimum(k, 4 - k), 0, 1))
 
 @lru_cache(maxsize=4)
-def categories(
-    seed:int=0, # of the world
-) -> dict: # name of a property -> (category, ...)
-    "What is fixed in each category: family, shape, texture, three parts, two colours, size."
+def categories(seed=0) -> dict:
+    "What each category of a world fixes, (category, ...): family, shape, texture, parts, ..."
     g, n = rng(seed, 'categories'), N_CATEGORIES
     return dict(number=np.arange(n), family=np.array([0, 1, 0, 2, 0])[np.arange(n) % 5],
-                shape=g.integers(len(SHAPES), size=n),
-                texture=g.integers(len(TEXTURES), size=n), part=g.integers(3, size=(n, 3)),
+                shape=g.integers(10, size=n), texture=g.integers(5, size=n),
+                part=g.integers(3, size=(n, 3)),
                 front=colour(g.random(n), g.uniform(.5, 1, n), g.uniform(.6, 1, n)),
                 back=colour(g.random(n), g.uniform(0, .3, n), g.uniform(.3, .55, n)),
                 size=g.uniform(.5, .72, n))
 
 # %% ../nbs/03_sim.ipynb #category_name
-def category_name(
-    number, # of a category, 0 to 319
-    seed:int=0, # of the world
-) -> str: # such as 'face-001'
-    "The name of a category: its family and its number."
+def category_name(number, seed=0) -> str:
+    "The name of a category: its family and its number, such as 'face-001'."
     return f"{FAMILIES[categories(seed)['family'][number]]}-{number:03d}"
 
 # %% ../nbs/03_sim.ipynb #shape_distance
@@ -88,34 +80,26 @@ def inside(distance, blur=.05):
     "Paint in [0, 1]: 1 where the distance is negative, with a soft edge."
     return 1/(1 + np.exp(np.clip(distance/blur, -30, 30)))
 
-def shape_distance(
-    kind:str, # one of SHAPES
-    x, y, # coordinates; the shape reaches about from -1 to 1, y points down
-) -> np.ndarray: # like x, negative inside
-    "How far a point lies outside a shape."
-    r, a, half = np.hypot(x, y), np.arctan2(y, x), np.hypot
-    def polygon(n):
-        w = 2*np.pi/n
-        return r*np.cos((a + np.pi/2) % w - w/2) - np.cos(w/2)
-    beam = lambda u, v, wide: np.maximum(abs(u) - 1, abs(v) - wide)
+def shape_distance(kind, x, y):
+    "How far points lie outside a shape (negative inside); it reaches about from -1 to 1, y down."
+    r, a = np.hypot(x, y), np.arctan2(y, x) + np.pi/2
+    def polygon(n): return r*np.cos(a % (2*np.pi/n) - np.pi/n) - np.cos(np.pi/n)
+    def beam(u, v, wide): return np.maximum(abs(u) - 1, abs(v) - wide)
     return {'disc': lambda: r - .9, 'ring': lambda: abs(r - .75) - .22,
             'square': lambda: np.maximum(abs(x), abs(y)) - .8,
             'triangle': lambda: polygon(3), 'hexagon': lambda: polygon(6),
-            'star': lambda: r - .68 - .3*np.cos(5*(a + np.pi/2)),
-            'bar': lambda: beam(x, y, .33),
+            'star': lambda: r - .68 - .3*np.cos(5*a), 'bar': lambda: beam(x, y, .33),
             'cross': lambda: np.minimum(beam(x, y, .28), beam(y, x, .28)),
             'heart': lambda: x**2 + (.1 - y - .55*np.sqrt(abs(x)))**2 - .62,
-            'crescent': lambda: np.maximum(r - .95, .75 - half(x - .5, y))}[kind]()
+            'crescent': lambda: np.maximum(r - .95, .75 - np.hypot(x - .5, y))}[kind]()
 
 # %% ../nbs/03_sim.ipynb #texture
-def texture(
-    kind:str, # one of TEXTURES
-    x, y, # coordinates
-) -> np.ndarray: # brightness in [0, 1]
-    "How light the paint is at a point."
+def texture(kind, x, y):
+    "How light the paint is at points (x, y), in [0, 1]; `kind` is one of TEXTURES."
     a, b = np.sin(7*x), np.sin(7*y)
-    return inside(-{'plain': np.ones_like(x), 'stripes': b, 'bars': a, 'checks': 3*a*b,
-                    'dots': a + b - .6}[kind], .25)
+    wave = {'plain': np.ones_like(x), 'stripes': b, 'bars': a, 'checks': 3*a*b,
+            'dots': a + b - .6}[kind]
+    return inside(-wave, .25)
 
 def paint(canvas, rgb, where):
     "Mix a colour into a canvas (row, col, rgb) with weight `where` (row, col)."
@@ -125,22 +109,21 @@ def paint(canvas, rgb, where):
 def draw_object(canvas, c, x, y):
     "One shape, with texture."
     light = .35 + .65*texture(TEXTURES[c['texture']], x, y)
-    return paint(canvas, light[..., None]*c['front'],
-                 inside(shape_distance(SHAPES[c['shape']], x, y)))
+    where = inside(shape_distance(SHAPES[c['shape']], x, y))
+    return paint(canvas, light[..., None]*c['front'], where)
 
 def draw_face(canvas, c, x, y):
     "Hair (none, cap, square), eyes (three kinds) and a mouth (smile, flat, open)."
     hair, mouth, eyes = c['part']
+    cap, square = np.hypot(x/.9, (y + .25)/.85) - 1, np.maximum(abs(x) - .92, abs(y + .1) - 1)
     if hair:
-        canvas = paint(canvas, c['front'],
-                       inside(np.hypot(x/.9, (y + .25)/.85) - 1 if hair == 1
-                              else np.maximum(abs(x) - .92, abs(y + .1) - 1)))
-    canvas = paint(canvas, np.array([1., .82, .68])*(.45 + .55*c['front'].mean()),
-                   inside(np.hypot(x/.72, y/.95) - 1))
+        canvas = paint(canvas, c['front'], inside((cap, square)[hair - 1]))
+    skin = np.array([1., .82, .68])*(.45 + .55*c['front'].mean())
+    canvas = paint(canvas, skin, inside(np.hypot(x/.72, y/.95) - 1))
     for side in (-.3, .3):
         r = np.hypot(x - side, y + .2)
-        canvas = paint(paint(canvas, 1., inside(r - (.2, .12, .2)[eyes])), .05,
-                       inside(r - (.1, .12, .16)[eyes]))
+        white = paint(canvas, 1., inside(r - (.2, .12, .2)[eyes]))
+        canvas = paint(white, .05, inside(r - (.1, .12, .16)[eyes]))
     lips = (y - .5 + .5*x**2, y - .48, .6*np.hypot(x, y - .5) - .06)[mouth]
     return paint(canvas, [.6, .1, .15], inside(np.maximum(abs(lips) - .07, abs(x) - .35)))
 
@@ -151,12 +134,12 @@ def draw_scene(canvas, c, x, y):
     sky = (.25*np.sin(2.2*x), abs((1.3*x) % 1 - .5) - .1, .45*(np.sin(4*x) > .2))[line]
     canvas = paint(canvas, .5 + .5*canvas.mean((0, 1)), inside(y - .2, .5))
     if light:
-        canvas = paint(canvas, (1, .95, .6) if light == 1 else (.95, .95, 1),
-                       inside(np.hypot(x + (.8, -.8)[light - 1], y + .75) - .28))
+        glow = (1, .95, .6) if light == 1 else (.95, .95, 1)
+        canvas = paint(canvas, glow, inside(np.hypot(x + (.8, -.8)[light - 1], y + .75) - .28))
     canvas = paint(paint(canvas, c['front']*.55, inside(-y - sky)), c['front'], inside(.35 - y))
     if way == 1:
-        canvas = paint(canvas, (.85, .8, .7),
-                       inside(np.maximum(.35 - y, abs(x) - .25 - .5*(y - .35))))
+        road = np.maximum(.35 - y, abs(x) - .25 - .5*(y - .35))
+        canvas = paint(canvas, (.85, .8, .7), inside(road))
     if way == 2:
         canvas = paint(canvas, (.2, .4, .85), inside(.75 - y))
     return canvas
@@ -169,28 +152,23 @@ def draw(
     seed:int=0, # of the world
 ) -> np.ndarray: # uint8 (row, col, rgb)
     "One picture of a category, drawn at 64 x 64 and averaged down to `size`."
-    c = {k: v[number] for k,v in categories(seed).items()}
+    c = {k: v[number] for k, v in categories(seed).items()}
     y, x = np.meshgrid(*[np.linspace(-1, 1, 64)]*2, indexing='ij')
     canvas, scene = c['back']*(1 + .15*y[..., None]), c['family'] == 2
     s = 1 if scene else c['size']*g.uniform(.9, 1.1)
-    (px, py), t = g.uniform(-.4, .4, 2)*(.6 if scene else 1), g.uniform(-.25,
-                                                                        .25)*(c['family'] == 0)
+    px, py = g.uniform(-.4, .4, 2)*(.6 if scene else 1)
+    tilt = g.uniform(-.25, .25)*(c['family'] == 0)
     u, v = (x - px)/s, (y - py)/s
-    u, v = u*np.cos(t) + v*np.sin(t), v*np.cos(t) - u*np.sin(t)
-    full = (draw_object, draw_face, draw_scene)[c['family']](canvas, c, u, v)*g.uniform(.85, 1.1)
-    full = np.clip(full, 0, 1).reshape(size, 64//size, size, 64//size, 3).mean((1, 3))
-    return (full*255).round().astype(np.uint8)
+    u, v = u*np.cos(tilt) + v*np.sin(tilt), v*np.cos(tilt) - u*np.sin(tilt)
+    painter = (draw_object, draw_face, draw_scene)[c['family']]
+    full = np.clip(painter(canvas, c, u, v)*g.uniform(.85, 1.1), 0, 1)
+    small = full.reshape(size, 64//size, size, 64//size, 3).mean((1, 3))
+    return (small*255).round().astype(np.uint8)
 
 # %% ../nbs/03_sim.ipynb #draw_role
 @lru_cache(maxsize=16)
-def draw_role(
-    role:str, # 'train', 'test', 'prior', or any other name with an explicit range
-    numbers:range, # categories
-    each:int, # pictures of each category
-    size:int, # rows and columns
-    seed:int=0, # of the world
-): # pictures uint8 (picture, row, col, rgb), category number (picture,)
-    "The pictures of a role, category by category."
+def draw_role(role, numbers, each, size, seed=0):
+    "Pictures of a role ('train', 'test', 'prior' or a name of its own) and their categories."
     pictures = [draw(n, rng(seed, role, n, i), size, seed) for n in numbers for i in range(each)]
     pictures = np.stack(pictures)
     pictures.setflags(write=False)
@@ -203,17 +181,15 @@ def draw_world(preset, role, seed=0):
     return draw_role(role, range(FIRST[role], FIRST[role] + getattr(w, role)), each, w.size, seed)
 
 # %% ../nbs/03_sim.ipynb #five_pictures
-def five_pictures(
-    size:int=32, # rows and columns
-) -> np.ndarray: # uint8 (5, row, col, rgb)
-    "The first five test pictures of world 0, which run through every chapter."
+def five_pictures(size=32) -> np.ndarray:
+    "The first five test pictures of world 0, which run through every chapter, uint8."
     return np.array(draw_role('test', range(5), 1, size)[0])
 
 def prior_pictures(
     preset:str='small', # size of the world
     seed:int=0, # of the world
 ): # pictures uint8 (picture, row, col, rgb), category names (picture,)
-    "What codec and image prior may see: training pictures and those of prior-only categories, never a test category."
+    "What codec and prior may see: training and prior-only pictures, never a test category."
     (a, i), (b, j) = (draw_world(preset, role, seed) for role in ('train', 'prior'))
     return np.concatenate([a, b]), np.array([category_name(n, seed) for n in (*i, *j)])
 
@@ -230,12 +206,12 @@ def world_pictures(
     seed:int=0, # of the world
     name:str='evaluator', # a role of its own: other draws than train, test and prior
 ): # pictures uint8 (picture, row, col, rgb), category names (picture,)
-    "Fresh pictures of all categories, to train and check an evaluator that plays the role of a photograph classifier."
+    "Fresh pictures of all categories, for an evaluator in the role of a photograph classifier."
     if name in FIRST:
         raise DataError('this name would redraw pictures of the experiment',
                         expected=f'none of {list(FIRST)}', found=name, where='sim')
-    pictures, number = draw_role(name, tuple(world_numbers(preset)), each, world_of(preset).size,
-                                 seed)
+    numbers, size = tuple(world_numbers(preset)), world_of(preset).size
+    pictures, number = draw_role(name, numbers, each, size, seed)
     return pictures, np.array([category_name(n, seed) for n in number])
 
 # %% ../nbs/03_sim.ipynb #areas
@@ -246,30 +222,28 @@ AREAS = dict(V1=(.28, .25, .07), V2=(.20, .35, .11), V3=(.14, .50, .17), V4=(.13
 SELECTIVE = dict(LOC=(.125, 0, slice(3, 18)), FFA=(.0625, 1, slice(18, 27)),
                  PPA=(.0625, 2, slice(27, 36)))
 
-def place_voxels(
-    n:int, # about how many voxels
-    g, # numpy generator of this subject
-): # area (voxel,), x, y, field size (voxel,) in degrees; NaN for content-selective voxels
-    "Spread voxels over cortex; neighbours in the list are neighbours in the visual field."
-    area = np.concatenate([np.full(round(v[0]*n), k) for k,v in (AREAS | SELECTIVE).items()])
+def place_voxels(n, g):
+    "Area, x, y and field size (degrees; NaN: selective for content) of about n voxels in order."
+    names = list(AREAS | SELECTIVE)
+    area = np.concatenate([np.full(round(v[0]*n), k) for k, v in (AREAS | SELECTIVE).items()])
     ecc, angle = E2*((1 + REACH/E2)**g.random(len(area)) - 1), g.uniform(-np.pi, np.pi, len(area))
-    rank = [list(AREAS | SELECTIVE).index(a) for a in area]
-    order = np.lexsort((ecc, np.floor(angle/(np.pi/4)), rank))
+    # neighbours in the list are neighbours in the visual field: wedges, from the fovea outwards
+    order = np.lexsort((ecc, np.floor(angle/(np.pi/4)), [names.index(a) for a in area]))
     ecc, angle = ecc[order], angle[order]
     size = np.array([AREAS[a][1] + AREAS[a][2]*e if a in AREAS else np.nan
-                     for a,e in zip(area, ecc)])
+                     for a, e in zip(area, ecc)])
     x, y = (np.where(np.isnan(size), np.nan, v) for v in (ecc*np.cos(angle), ecc*np.sin(angle)))
     return area, x, y, size
 
 # %% ../nbs/03_sim.ipynb #channels
-CHANNELS = [f'{w} px {a} deg' for w in (4, 8) for a in (0, 45, 90, 135)] + ['light', 'red-green',
-                                                                            'blue-yellow']
+CHANNELS = [f'{w} px {a} deg' for w in (4, 8) for a in (0, 45, 90, 135)]
+CHANNELS += ['light', 'red-green', 'blue-yellow']
 
 def channels(
     pictures, # uint8 (picture, row, col, rgb)
     side:int=32, # rows and columns of the maps; larger pictures are averaged down
 ) -> np.ndarray: # float32 (picture, row, col, channel)
-    "What early visual cortex computes: eight maps of contrast energy, one of brightness, two of opponent colour."
+    "What early vision computes: eight maps of contrast energy, one of light, two of colour."
     rgb = np.asarray(pictures, np.float32)/255
     k = max(1, rgb.shape[1]//side)
     rgb = rgb.reshape(len(rgb), rgb.shape[1]//k, k, rgb.shape[2]//k, k, 3).mean((2, 4))
@@ -279,23 +253,20 @@ def channels(
     for length in (4, 8):
         for a in np.arange(4)*np.pi/4:
             ahead, aside = fx*np.cos(a) + fy*np.sin(a) - 1/length, fy*np.cos(a) - fx*np.sin(a)
-            maps.append(abs(np.fft.ifft2(wave*np.exp(-(ahead**2
-                                                       + aside**2)/(2*(.4/length)**2))))/.01)
+            passed = np.exp(-(ahead**2 + aside**2)/(2*(.4/length)**2))
+            maps.append(abs(np.fft.ifft2(wave*passed))/.01)
     red, green, blue = np.moveaxis(rgb, -1, 0)
-    return np.stack([*maps, light/.2, (red - green)/.2, (blue - (red + green)/2)/.2],
-                    -1).astype(np.float32)
+    maps += [light/.2, (red - green)/.2, (blue - (red + green)/2)/.2]
+    return np.stack(maps, -1).astype(np.float32)
 
 # %% ../nbs/03_sim.ipynb #content
-def content(
-    numbers, # category of each picture, (picture,)
-    seed:int=0, # of the world
-) -> np.ndarray: # (picture, 36): family 3, shape 10, texture 5, face parts 9, scene parts 9
-    "What a picture shows, as ones and zeros; the colours are not part of it."
-    c = {k: v[np.asarray(numbers)] for k,v in categories(seed).items()}
+def content(numbers, seed=0) -> np.ndarray:
+    "What pictures show, ones and zeros (picture, 36): family 3, shape 10, texture 5, parts 18."
+    c = {k: v[np.asarray(numbers)] for k, v in categories(seed).items()}
     def ones(k, n, family): return np.eye(n)[k]*(c['family'] == family)[:, None]
     parts = [ones(c['part'][:, j], 3, family) for family in (1, 2) for j in range(3)]
-    return np.concatenate([np.eye(3)[c['family']], ones(c['shape'], 10, 0),
-                           ones(c['texture'], 5, 0), *parts], 1)
+    look = ones(c['shape'], 10, 0), ones(c['texture'], 5, 0)
+    return np.concatenate([np.eye(3)[c['family']], *look, *parts], 1)
 
 # %% ../nbs/03_sim.ipynb #Cortex
 class Cortex:
@@ -311,19 +282,19 @@ class Cortex:
         # seen: voxels with a receptive field
         self.seed, self.side, self.seen = seed, side, ~np.isnan(self.size)
         self.orientation = np.where(self.seen, g.integers(4, size=len(self.area))*45, -1)  # degrees
-        self.field, self.weight, self.mix = receptive_fields(self, side), tuning(
-            self, g), selectivity(self, g)
+        self.field = receptive_fields(self, side)
+        self.weight, self.mix = tuning(self, g), selectivity(self, g)
         self.mean, self.sd = 0, 1
         reference = draw_role('prior', range(FIRST['prior'], FIRST['prior'] + 60), 4, side, seed)
         answer = self.respond(*reference)
         # one unit = the deviation over 240 pictures of the world
         self.mean, self.sd = answer.mean(0), answer.std(0)
     @property
-    def roi(self): return {a: self.area == a for a in dict.fromkeys(self.area)}
+    def roi(self): return {str(a): self.area == a for a in dict.fromkeys(self.area)}
 
 # %% ../nbs/03_sim.ipynb #fields
 def receptive_fields(cortex, side):
-    "Gaussian receptive fields, (voxel, row, col), each with sum 1; zero for content-selective voxels."
+    "Gaussian fields (voxel, row, col), each with sum 1; zero for content-selective voxels."
     at = ((np.arange(side) + .5)/side*2 - 1)*REACH
     x, y, s = (np.where(cortex.seen, v, 1)[:, None, None]
                for v in (cortex.x, cortex.y, cortex.size))
@@ -331,12 +302,12 @@ def receptive_fields(cortex, side):
     return (field/field.sum((1, 2), keepdims=True)*cortex.seen[:, None, None]).astype(np.float32)
 
 def tuning(cortex, g):
-    "Channel weights (voxel, channel): energy of one orientation, fine for small fields; a little light and colour."
+    "Channel weights (voxel, channel): one orientation, fine for small fields; a little colour."
     near = np.cos(np.deg2rad(2*(np.arange(4)*45 - cortex.orientation[:, None])))
     tuned, fine = np.exp(1.5*(near - 1)), (np.nan_to_num(cortex.size) < .8)[:, None]
     colour = g.normal(size=(len(tuned), 3))*np.where(cortex.area == 'V4', .06, .03)[:, None]
-    return np.concatenate([tuned*np.where(fine, 1, .3), tuned*np.where(fine, .3, 1), colour],
-                          1)*cortex.seen[:, None]
+    bands = tuned*np.where(fine, 1, .3), tuned*np.where(fine, .3, 1)
+    return np.concatenate([*bands, colour], 1)*cortex.seen[:, None]
 
 def selectivity(cortex, g):
     "Content weights (voxel, feature): a preferred family, and random preferences within it."
@@ -351,63 +322,67 @@ def selectivity(cortex, g):
 @patch
 def respond(self:Cortex,
     pictures, # uint8 (picture, row, col, rgb)
-    numbers=None, # category of each picture; None: of no category, content-selective voxels stay silent
+    numbers=None, # category of each picture; None: content-selective voxels stay silent
 ) -> np.ndarray: # float32 (picture, voxel), in units of the voxel's deviation over pictures
     "The noise-free answer of every voxel."
     maps, seen = channels(pictures, self.side), self.seen
-    field, out = self.field[seen].reshape(seen.sum(), -1), np.zeros((len(pictures), len(self.area)),
-                                                                    np.float32)
     if maps.shape[1] != self.side:
-        raise DataError('pictures of the wrong size', expected=f'{self.side} rows, or a multiple',
-                        found=pictures.shape, where='Cortex.respond')
+        raise DataError('pictures of the wrong size', f'{self.side} rows, or a multiple',
+                        pictures.shape, 'Cortex.respond')
+    field = self.field[seen].reshape(seen.sum(), -1)
+    out = np.zeros((len(pictures), len(self.area)), np.float32)
     for c in range(len(CHANNELS)):
-        out[:, seen] += maps[..., c].reshape(len(maps),
-                                             -1) @ (field*self.weight[seen,
-                                                                      c:c+1]).T.astype(np.float32)
+        look = (field*self.weight[seen, c:c+1]).T.astype(np.float32)
+        out[:, seen] += maps[..., c].reshape(len(maps), -1) @ look
     if numbers is not None:
         out += (content(numbers, self.seed) @ self.mix.T).astype(np.float32)
     return ((out - self.mean)/self.sd).astype(np.float32)
 
 # %% ../nbs/03_sim.ipynb #spontaneous
-def spontaneous(
-    cortex, # of one subject
-    n:int, # samples
-    g, # numpy generator
-) -> np.ndarray: # float32 (sample, voxel), unit deviation
-    "Spontaneous activity: smooth random fields seen through receptive fields, random moods of the content areas."
-    coarse = g.standard_normal((n, 8, 8)).astype(np.float32)
-    k = cortex.side//8
+def spontaneous(cortex, n, g) -> np.ndarray:
+    "Random fields seen through receptive fields, moods of content areas; (n, voxel), deviation 1."
+    coarse, k = g.standard_normal((n, 8, 8)).astype(np.float32), cortex.side//8
     smooth = np.repeat(np.repeat(coarse, k, 1), k, 2).reshape(n, -1)
     seen = smooth @ cortex.field.reshape(len(cortex.area), -1).T
     power = np.sqrt((cortex.field.reshape(-1, 8, k, 8, k).sum((2, 4))**2).sum((1, 2)))
-    mood = g.standard_normal((n,
-                              36)) @ (cortex.mix/np.maximum(np.linalg.norm(cortex.mix, axis=1,
-                                                                           keepdims=True), 1e-9)).T
+    loud = np.maximum(np.linalg.norm(cortex.mix, axis=1, keepdims=True), 1e-9)
+    mood = g.standard_normal((n, 36)) @ (cortex.mix/loud).T
     return np.where(cortex.seen, seen/np.maximum(power, 1e-9), mood).astype(np.float32)
 
 # %% ../nbs/03_sim.ipynb #simulate-parts
-# noise over signal in a typical voxel; the part of its variance that is shared
-NOISE, SHARED = 2.0, .5
+NOISE, SHARED = 2., .5    # noise over signal in a typical voxel; its share that voxels share
 
 def noise_levels(cortex, subject):
-    "Noise deviation of each voxel over its signal deviation, (voxel,); some voxels are better than others."
+    "Noise deviation of each voxel over its signal's, (voxel,); some voxels are better than others."
     return NOISE*np.exp(.35*rng(cortex.seed, 'levels', subject).standard_normal(len(cortex.area)))
 
+def noise_of(shared, g):
+    "Shared noise and each voxel's own, unit deviation in sum, (sample, voxel)."
+    own = g.standard_normal(shared.shape, dtype=np.float32)
+    return np.sqrt(SHARED)*shared + np.sqrt(1 - SHARED)*own
+
+def scanner_units(cortex, subject, x):
+    "Each voxel on an offset and a scale of its own, as raw values are, float32 (sample, voxel)."
+    own, n = rng(cortex.seed, 'scale', subject), x.shape[1]
+    return (own.uniform(80, 120, n) + own.uniform(.5, 2, n)*x).astype(np.float32)
+
 def measure(cortex, signal, run, g, subject):
-    "Responses as a scanner gives them: signal, shared and trial noise, run offset and drift, and each voxel's own scale."
-    n, level = len(signal), noise_levels(cortex, subject)
-    noise = np.sqrt(SHARED)*spontaneous(cortex, n,
-                                        g) + np.sqrt(1 - SHARED)*g.standard_normal(signal.shape,
-                                                                                   dtype=np.float32)
-    x = signal + level*noise
+    "Responses as a scanner gives them: signal, noise, run offset and drift, units of each voxel."
+    noise = noise_of(spontaneous(cortex, len(signal), g), g)
+    x = signal + noise_levels(cortex, subject)*noise
     for r in np.unique(run):
-        own = run == r
-        x[own] += .5*g.standard_normal(x.shape[1]) + .3*np.linspace(
-            -1, 1, own.sum())[:, None]*g.standard_normal(x.shape[1])
-    own = rng(cortex.seed, 'scale', subject)
-    return (own.uniform(80, 120, x.shape[1]) + own.uniform(.5, 2, x.shape[1])*x).astype(np.float32)
+        rows, n = run == r, x.shape[1]
+        offset, slope = .5*g.standard_normal(n), np.linspace(-1, 1, (run == r).sum())[:, None]
+        x[rows] += offset + .3*slope*g.standard_normal(n)
+    return scanner_units(cortex, subject, x)
 
 # %% ../nbs/03_sim.ipynb #simulate
+def design(w, g):
+    "Picture (test pictures count on after training's) and run of each trial, as presented."
+    n, m = w.train*w.pictures, w.test
+    shown = np.r_[g.permutation(n), *(n + g.permutation(m) for _ in range(w.repeats))]
+    return shown, np.r_[np.arange(n)//w.run, n//w.run + np.repeat(np.arange(w.repeats), m)]
+
 def simulate(
     preset:str='small', # 'tiny', 'small' or 'medium'
     seed:int=0, # of the world: pictures, brains and noise
@@ -417,23 +392,18 @@ def simulate(
     w, g = world_of(preset), rng(seed, 'simulate', preset, subject)
     cortex = Cortex(w.voxels, subject, seed, min(w.size, 32))
     (train, i), (test, j) = (draw_world(preset, role, seed) for role in ('train', 'test'))
-    shown = np.r_[g.permutation(len(i)), *(len(i) + g.permutation(len(j))
-                                           for _ in range(w.repeats))]
-    number, is_test = np.r_[i, j][shown], shown >= len(i)
-    run = np.r_[np.arange(len(i))//w.run, len(i)//w.run + np.repeat(np.arange(w.repeats), len(j))]
-    x = measure(cortex, cortex.respond(np.concatenate([train, test]), np.r_[i, j])[shown], run, g,
-                subject)
-    ids = np.array([f'{role}-{category_name(n, seed)}-{k}'
-                    for role, ns, each in (('train', i, w.pictures), ('test', j, 1))
-                    for k,n in zip(np.tile(range(each), len(ns)//each), ns)])
-    return Recording.from_arrays(x, image_id=ids[shown], split=np.where(is_test, 'test', 'train'),
-                                 subject=subject,
-        session=np.where(is_test, 'ses-test', 'ses-train'),
-        run=np.char.zfill((run + 1).astype(str), 2),
-        category=[category_name(n, seed) for n in number], roi=cortex.roi,
-        stimuli=Stimuli(ids, np.concatenate([train, test])), source='simulated', preset=preset,
-        seed=seed,
-        units='arbitrary', space='simulated cortex',
+    pictures, number = np.concatenate([train, test]), np.r_[i, j]
+    name = np.array([category_name(n, seed) for n in number])
+    role = np.repeat(['train', 'test'], [len(i), len(j)])
+    place = np.r_[np.arange(len(i)) % w.pictures, np.zeros(len(j), int)]
+    ids = np.array([f'{r}-{c}-{k}' for r, c, k in zip(role, name, place)])
+    shown, run = design(w, g)
+    x = measure(cortex, cortex.respond(pictures, number)[shown], run, g, subject)
+    return Recording.from_arrays(
+        x, image_id=ids[shown], split=role[shown], subject=subject, category=name[shown],
+        session=np.char.add('ses-', role[shown]), run=np.char.zfill((run + 1).astype(str), 2),
+        roi=cortex.roi, stimuli=Stimuli(ids, pictures), source='simulated', preset=preset,
+        seed=seed, units='arbitrary', space='simulated cortex',
         ceiling=(1/(1 + noise_levels(cortex, subject)**2)).tolist())
 
 # %% ../nbs/03_sim.ipynb #simulate_rest
@@ -443,43 +413,38 @@ def simulate_rest(
     subject:str='sub-01', # same voxels as `simulate` with this subject
 ) -> np.ndarray: # float32 (sample, voxel), raw
     "Resting-state samples: spontaneous activity with memory, and noise."
-    w = world_of(preset)
-    cortex, g = Cortex(w.voxels, subject, seed, min(w.size, 32)), rng(seed, 'rest', preset, subject)
+    w, g = world_of(preset), rng(seed, 'rest', preset, subject)
+    cortex = Cortex(w.voxels, subject, seed, min(w.size, 32))
     wave = spontaneous(cortex, w.rest, g)
     for t in range(1, w.rest):
         wave[t] = .3*wave[t-1] + np.sqrt(1 - .3**2)*wave[t]
-    noise = np.sqrt(SHARED)*wave + np.sqrt(1 - SHARED)*g.standard_normal(wave.shape,
-                                                                         dtype=np.float32)
-    own = rng(seed, 'scale', subject)
-    return (own.uniform(80, 120, wave.shape[1]) + own.uniform(
-        .5, 2, wave.shape[1])*NOISE*noise).astype(np.float32)
+    return scanner_units(cortex, subject, NOISE*noise_of(wave, g))
+
+# %% ../nbs/03_sim.ipynb #haemodynamic
+def haemodynamic(t) -> np.ndarray:
+    "The double-gamma response t seconds after a stimulus: a peak of 1 at 5 s, a dip at 15 s."
+    from scipy.stats import gamma
+    def bump(t): return gamma.pdf(t, 6) - gamma.pdf(t, 16)/6
+    return bump(np.asarray(t, float))/bump(5.)
 
 # %% ../nbs/03_sim.ipynb #simulate_bold
 Bold = namedtuple('Bold', 'ts onsets tr')     # (frame, voxel) float32; (trial,) s; s
-
-def haemodynamic(
-    t, # seconds after the stimulus
-) -> np.ndarray: # response, peak 1
-    "The double-gamma haemodynamic response: a peak at 5 s and an undershoot at 15 s."
-    from scipy.stats import gamma
-    h = lambda t: gamma.pdf(t, 6) - gamma.pdf(t, 16)/6
-    return h(np.asarray(t, float))/h(5.)
 
 def simulate_bold(
     rec, # `Recording`, its rows in the order of presentation
     tr:float=2., # seconds between frames
     every:float=9., # seconds between trials
 ) -> Bold:
-    "The time series behind the trials of a record: responses through the haemodynamic response, with drift and noise."
+    "The time series behind the trials of a record: slow responses, with drift and noise."
     if tr <= 0:
         raise DataError('the time between frames must be positive', found=tr, where='tr')
     g, onsets = rng(0, 'bold', len(rec)), 10 + every*np.arange(len(rec))
     t = np.arange(0, onsets[-1] + 30, tr)
     delay = t[:, None] - onsets
-    kernel = np.where((delay >= 0) & (delay < 32), haemodynamic(np.clip(delay, 0, 32)),
-                      0).astype(np.float32)
+    answer = haemodynamic(np.clip(delay, 0, 32))
+    kernel = np.where((delay >= 0) & (delay < 32), answer, 0).astype(np.float32)
     base = rec.x.mean(0)
     drift = np.sin(2*np.pi*t/240)[:, None]*g.standard_normal(rec.x.shape[1])*.3
     noise = .2*g.standard_normal((len(t), rec.x.shape[1]), dtype=np.float32)
-    return Bold((base + kernel @ (rec.x - base) + (drift + noise)*rec.x.std(0)).astype(np.float32),
-                onsets, tr)
+    ts = base + kernel @ (rec.x - base) + (drift + noise)*rec.x.std(0)
+    return Bold(ts.astype(np.float32), onsets, tr)

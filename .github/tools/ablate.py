@@ -116,12 +116,12 @@ def simulated(seed, name, noise=2., rest='own', steps=STEPS, tied=True, tuned_to
     return rows
 
 def digits(seed, name):
-    from visdec.study import paired
+    from visdec.study import best_voxels, paired
     from visdec.digits import digits69_path, load_digits69
     from visdec.metrics import correlations, n_way
-    from visdec.pipeline import _best_voxels
     from visdec.ridge import ridge_features
-    rec = _best_voxels(load_digits69(digits69_path()).zscored('train'), 1024)
+    rec = load_digits69(digits69_path()).zscored('train')
+    rec = rec.take(voxels=best_voxels(rec, 1024))
     x, y, _ = paired(rec, 'train'); t, shown, _ = paired(rec, 'test')
     of = (lambda x: x) if name == 'voxels' else tokens_of(make(name, x, seed, STEPS, bs=45))
     flat = lambda p: p.mean(-1).reshape(len(p), -1)/255

@@ -61,10 +61,10 @@ def one_read(folder, how, cold):
     path, atlas = str(folder/NAME), str(folder/'atlas.dlabel.nii')
     if cold: forget(path)
     start = time.perf_counter()
-    img, (_, brain) = hcp._open(path, 'dtseries')
-    columns = np.concatenate(list(hcp._match(brain, *hcp._label_vertices(atlas, hcp.ROIS), path).values()))
+    img, (_, brain) = hcp.open_cifti(path, 'dtseries')
+    columns = np.concatenate(list(hcp.match_columns(brain, *hcp.label_vertices(atlas, hcp.VISUAL), path).values()))
     header, base, start = time.perf_counter() - start, peak_from_here(), time.perf_counter()
-    x = hcp._read_columns(img, columns, path) if how == 'visdec' else img.get_fdata()[:, columns]
+    x = hcp.read_columns(img, columns, path) if how == 'visdec' else img.get_fdata()[:, columns]
     took = time.perf_counter() - start
     print(json.dumps(dict(header=header, seconds=took, added=memory('VmHWM') - base, n=len(columns),
                           sum=hashlib.sha256(np.ascontiguousarray(x, np.float32)).hexdigest()[:12])))
@@ -122,7 +122,7 @@ def one_train(folder, steps, epoch):
     from visdec import pretrain as phase1
     from visdec.study import order
     from visdec.hcp import Store
-    from visdec.pipeline import Config, brain_sizes
+    from visdec.cad import cad_config
     from visdec.train import TrainConfig
     start = time.perf_counter(); store = Store(folder/'big_store', patch=32); opened = time.perf_counter() - start
     start = time.perf_counter(); n = len(store)//BS
@@ -132,7 +132,7 @@ def one_train(folder, steps, epoch):
     real = phase1.rows
     def timed(x, index): t = time.perf_counter(); r = real(x, index); waited.append(time.perf_counter() - t); return r
     phase1.rows, start, steps = timed, time.perf_counter(), n if epoch else steps
-    model = brain_sizes(Config().brain)                    # of the preset small
+    model = cad_config().brain.sizes()                     # of the preset small
     phase1.pretrain(store, model, TrainConfig(steps=steps, bs=BS, warmup=5), out=None, progress=False, device='cpu')
     took = time.perf_counter() - start
     print(json.dumps(dict(opened=opened, per_read=per_read, steps=steps, step=took/steps, waiting=sum(waited)/took, peak_read=peak_read, peak=memory('VmHWM'), shape=store.shape)))
