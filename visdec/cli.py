@@ -82,6 +82,7 @@ def _stage(name, doc):
     def verb(preset='', data='', path='', subject='', out='visdec-run', seed=0, config='', set=(),
              encoder='', image_model='', codec='', prior='', device=''):
         asked = dict(locals())
+        asked.pop('name')                      # of the verb, from around this function
         _run(name, **asked)
         from visdec.stages import Stages
         last = dict(prior='prior', finetune='finetune', tune='tune', pretrain='pretrain')[name]
