@@ -128,7 +128,8 @@ def model_card(
     check_about(about, '_imported' in model.config)
     doc, n = (type(model).__doc__ or '-').strip(), sum(p.numel() for p in model.parameters())
     sizes = {k: v for k,v in model.config.items() if not k.startswith('_')}
-    more, head = {k: v for k,v in about.items() if k not in CARD_FIELDS}, ('score', 'value', 'origin')
+    more, head = {k: v for k,v in about.items() if k not in CARD_FIELDS}, ('score', 'value',
+                                                                           'origin')
     parts = {'What it is': f'{doc.splitlines()[0]} {n:,} parameters.\n\n{_said(sizes)}',
              'Data': f"{about['data']}\n\nTerms of the data: {_said(about.get('terms'))}",
              'Voxels': _voxels(model), 'Training': _said(about.get('training')),

@@ -286,7 +286,7 @@ def sealed(
 def unseal(
     path, # a file that holds what `sealed` wrote
 ) -> dict: # its content
-    "Take the seal off, seal again, compare every byte; a `ValueError` or `KeyError` if one changed."
+    "Take the seal off, seal again, compare; a `ValueError` or `KeyError` if a byte has changed."
     text = Path(path).read_text(encoding='utf-8')
     about = json.loads(text)
     about.pop('seal')

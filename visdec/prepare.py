@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LOADERS', 'SUBJECTS', 'split_words', 'region_files', 'subjects_of', 'prepare', 'describe', 'ceilings',
-           'describe_text', 'folders_in', 'open_prepared', 'draw']
+           'describe_text', 'draw_ceilings']
 
 # %% ../nbs/80_prepare.ipynb #imports
 import re
@@ -13,33 +13,34 @@ from pathlib import Path
 import numpy as np
 
 from .core import DataError
+from .files import find
 from .recording import Recording, Squares
 from .bold import noise_ceiling
 
 # %% ../nbs/80_prepare.ipynb #kinds
-def _load_sim(src, subject, **more):
+def _load_sim(src, subject):
     from visdec.sim import simulate
     return simulate(str(src), 0, subject or 'sub-01')
-def _load_digits(src, subject, **more):
+def _load_digits(src, subject):
     from visdec.digits import load_digits69
     return load_digits69(src)
-def _load_god(src, subject, images, **more):
+def _load_god(src, subject, images=None):
     from visdec.god import load_god
     return load_god(src, subject, images or None)
-def _load_bold5000(src, subject, images, **more):
+def _load_bold5000(src, subject, images=None):
     from visdec.bold5000 import load_bold5000
     return load_bold5000(src, subject, images or None)
-def _load_nsd(src, subject, **more):
+def _load_nsd(src, subject):
     from visdec.nsd import load_nsd
     return load_nsd(src, subject)
-def _load_bids(src, subject, images, task, split, rois, **more):
+def _load_bids(src, subject, images=None, task='', split='', rois='', rows=''):
     if not task:
         raise DataError('a BIDS study has tasks', 'the word behind task- in the file names', 'none',
                         '--task')
     from visdec.bids import load_bids
     return load_bids(src, task, subject, images=images, split=split_words(split),
-                     rois=region_files(rois))
-def _load_arrays(src, subject, images, **more):
+                     rois=region_files(rois), kind=rows or None)
+def _load_arrays(src, subject, images=None):
     from visdec.bids import load_arrays
     return load_arrays(src, images)
 
@@ -56,6 +57,9 @@ def split_words(
     parts = [p.strip().rpartition('=') for p in text.split(',') if p.strip()]
     if bad := [w for k, _, w in parts if not k]:
         raise DataError('a split needs a pattern and a word', 'ses-02*=test', bad[0], '--split')
+    patterns = [k.strip() for k, _, _ in parts]
+    if twice := {k for k in patterns if patterns.count(k) > 1}:
+        raise DataError('a pattern stands twice', found=sorted(twice), where='--split')
     return {k.strip(): w.strip() for k, _, w in parts}
 
 def region_files(
@@ -66,10 +70,11 @@ def region_files(
         return None
     if not Path(path).is_dir():
         return Path(path)
-    found = {p.name.removesuffix('.gz').removesuffix('.nii'): p
-             for p in sorted(Path(path).glob('*.nii*'))}
-    if not found:
-        raise DataError('no masks are here', '*.nii or *.nii.gz', where=path)
+    files = [p for p in find(path, '*.nii', '*.nii.gz') if p.parent == Path(path)]
+    found = {p.name.removesuffix('.gz').removesuffix('.nii'): p for p in files}
+    if not found or len(found) < len(files):
+        raise DataError('no masks are here' if not found else 'two masks have one name',
+                        '*.nii or *.nii.gz, one for each name', [p.name for p in files], path)
     return found
 
 # %% ../nbs/80_prepare.ipynb #subjects_of
@@ -77,29 +82,40 @@ def subjects_of(
     kind:str, # a key of LOADERS
     src, # file or folder of the data set
 ) -> list: # names as the loader takes them; [''] where a data set has one subject
-    "The subjects whose files are there."
+    "The subjects whose files are there; links to folders are followed."
     if kind not in SUBJECTS:
         return ['']
     src = Path(src)
     if not src.exists():
         raise DataError('the data are not there', where=src)
+    def told(path): return re.search(SUBJECTS[kind], path.name) is not None
     if src.is_file():
-        names = [src.name]
+        paths = [src]
     elif kind == 'bids':
-        names = [p.name for p in src.iterdir() if p.is_dir()]
+        paths = [p for p in find(src, 'sub-*', what='folders', want=told) if p.parent == src]
     else:
-        names = [p.name for p in src.rglob('*')]
-    found = sorted({m[1] for n in names if (m := re.search(SUBJECTS[kind], n))})
+        paths = find(src, want=told) + find(src, what='folders', want=told)
+    found = sorted({m[1] for p in paths if (m := re.search(SUBJECTS[kind], p.name))})
     if not found:
-        raise DataError('no subject is found', f'names like {SUBJECTS[kind]}',
-                        f'{len(names)} other names', src, f'is this {kind}?')
+        raise DataError('no subject is found', f'names like {SUBJECTS[kind]}', 'none', src,
+                        f'is this {kind}?')
     return found
 
 # %% ../nbs/80_prepare.ipynb #prepare_one
+def _check_options(kind, subject, options):
+    "Refuse what the loader of this kind would not read."
+    code = LOADERS[kind].__code__
+    known = code.co_varnames[2:code.co_argcount]
+    if unknown := [k for k in options if k not in known]:
+        raise DataError('this kind of data does not know an option', list(known) or 'none of them',
+                        unknown, kind, 'leave it out')
+    if subject and kind not in (*SUBJECTS, 'sim'):
+        raise DataError('this kind of data has one subject', 'no name', subject, kind)
+
 def _prepare_one(kind, src, target, subject, size, options):
     "One subject: load it and write it, unless it is there."
     asked = dict(kind=kind, source=str(src), subject=subject, size=size,
-                 **{k: str(v) for k,v in options.items() if v not in (None, '')})
+                 **{k: str(v) for k,v in options.items()})
     if target.exists():
         rec = Recording.load(target)                                 # compares all checksums
         if (found := rec.meta.get('prepared')) != asked:
@@ -126,24 +142,31 @@ def prepare(
     size:int=0, # rows of the pictures, cut to squares; 0 leaves them as they are
     workers:int=1, # processes (HCP)
     progress:bool=True, # show a bar
+    rows:str='', # of a BIDS study: which kind of row is a trial, such as imagery; '*': all
 ) -> list: # folders
-    "Bring a data set from its published files into the form that all chapters read; call again to resume."
+    "Bring a data set from its published files into the form that all chapters read; resumes."
     from tqdm.auto import tqdm
     if kind == 'hcp':
         from visdec.hcp import prepare_hcp
         return [prepare_hcp(src, dlabel or None, out, workers, progress=progress)]
     if kind not in LOADERS:
         raise DataError('no such kind of data', ['hcp', *LOADERS], kind, 'prepare')
+    told = dict(images=False if images == 'none' else images, task=task, split=split, rois=rois,
+                rows=rows)
+    options = {k: v for k,v in told.items() if v != ''}
+    _check_options(kind, subject, options | (dict(dlabel=dlabel) if dlabel else {}))
     subjects = [subject] if subject else subjects_of(kind, src)
-    # as in BIDS
-    named = lambda s: s if s.startswith('sub-') else f'sub-{s.removeprefix("subj"):0>2}'
-    folders = [Path(out)/named(s) if kind in SUBJECTS else Path(out) for s in subjects]
+    folders = [Path(out)/_named(s) if kind in SUBJECTS else Path(out) for s in subjects]
     for s, target in tqdm(list(zip(subjects, folders)), desc=f'prepare {kind}',
                           disable=not progress):
-        _prepare_one(kind, src, target, s, size,
-                     dict(images=False if images == 'none' else images or None, task=task,
-                          split=split, rois=rois))
+        _prepare_one(kind, src, target, s, size, options)
     return folders
+
+def _named(subject):
+    "A subject as in BIDS."
+    if subject.startswith('sub-'):
+        return subject
+    return f'sub-{subject.removeprefix("subj"):0>2}'
 
 # %% ../nbs/80_prepare.ipynb #describe
 def _repeats(rec):
@@ -156,7 +179,7 @@ def _has_ceiling(repeats): return len(repeats) > 1 and repeats.max() > 1
 def describe(
     rec:Recording, # any
 ) -> dict: # what it holds, by name
-    "One row of the table: subjects, trials, voxels, regions, splits, pictures, repeats, median noise ceiling."
+    "A row of the table: subjects, trials, voxels, regions, splits, pictures, repeats, ceiling."
     splits, counts = np.unique(rec.split, return_counts=True)
     repeats = _repeats(rec)
     row = dict(subject=', '.join(np.unique(rec.subject)[:3]) or '?', trials=len(rec.x),
@@ -168,6 +191,7 @@ def describe(
         row['ceiling'] = round(float(np.median(ceilings(rec))), 3)
     return row
 
+# %% ../nbs/80_prepare.ipynb #ceilings
 def ceilings(
     rec:Recording, # with repeated test pictures
 ) -> np.ndarray: # (voxel,), share of variance of one trial
@@ -177,53 +201,44 @@ def ceilings(
     return noise_ceiling(rec)
 
 # %% ../nbs/80_prepare.ipynb #describe_text
+def _words(value):
+    "A cell of the table."
+    if isinstance(value, dict):
+        return ' '.join(f'{k} {n:,}' for k,n in value.items())
+    if value is None:
+        return '-'
+    return f'{value:,}' if isinstance(value, int) else str(value)
+
 def describe_text(
     rows:list, # from `describe`
 ) -> str: # several lines
     "Rows as a table for the terminal."
-    words = lambda d: ' '.join(f'{k} {n:,}' for k,n in d.items()) if isinstance(
-        d, dict) else '-' if d is None else f'{d:,}' if isinstance(d, int) else str(d)
-    table = [list(rows[0])] + [[words(v) for v in r.values()] for r in rows]
+    table = [list(rows[0])] + [[_words(v) for v in r.values()] for r in rows]
     wide = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     return '\n'.join('  '.join(cell.ljust(n) for cell, n in zip(line, wide)).rstrip()
                      for line in table)
 
-# %% ../nbs/80_prepare.ipynb #folders_in
-def folders_in(
-    path, # a prepared folder, or one that holds several
-) -> list: # prepared folders
-    "Prepared recordings, or a store of resting runs, at or below a folder."
-    path = Path(path)
-    found = [path] if any((path/f).exists()
-                          for f in ('meta.json', 'store.json')) else sorted(
-                              p.parent for p in path.glob('*/meta.json'))
-    if not found:
-        raise DataError('nothing prepared is here', 'a folder with meta.json', where=path,
-                        fix='visdec prepare')
-    return found
+# %% ../nbs/80_prepare.ipynb #draw_ceilings
+def _of_region(ceiling):
+    "Median and the middle eight tenths of the voxels."
+    low, middle, high = np.quantile(ceiling, (.1, .5, .9))
+    return middle, low, high
 
-def open_prepared(
-    folder, # from `folders_in`
-) -> Recording: # its checksums are compared
-    "What one prepared folder holds; rows of a large store stay on disk."
-    if not (Path(folder)/'store.json').exists():
-        return Recording.load(folder)
-    from visdec.hcp import load_hcp
-    return load_hcp(folder)
-
-def draw(
+def draw_ceilings(
     rec:Recording, # any
 ): # figure, or None where there is nothing to draw
-    "Ceilings of voxels by region; pictures where there are no repeats."
-    from visdec.plots import show_hist, show_pictures
+    "Ceilings of the voxels, a row for each region; pictures where there are no repeats."
+    from visdec.plots import show_pictures, show_scores
+    who = ', '.join(sorted(set(rec.subject))[:3])
     if _has_ceiling(_repeats(rec)):
         top = ceilings(rec)
-        parts = {k: top[v] for k,v in rec.roi.items()} or {'voxels': top}
-        return show_hist(dict(list(parts.items())[:7]),
-                         'noise ceiling of one trial, share of variance',
-                         f'{rec.subject[0]}: what the pictures can explain')
+        parts = {'all voxels': top, **{k: top[v] for k,v in rec.roi.items()}}
+        rows = {f'{k} (n = {len(v):,})': _of_region(v) for k,v in parts.items()}
+        return show_scores(rows, 'noise ceiling of one trial, share of variance',
+                           f'{who}: what the pictures can explain', roles=dict.fromkeys(rows,
+                                                                                        'brain'))
     if rec.stimuli is None:
         return None
-    return show_pictures({'stimulus': np.stack([Squares(rec.stimuli, 64, mean=True)[i]
-                                                for i in list(rec.stimuli)[:10]])},
-                                                f'{rec.subject[0]}: the first pictures')
+    small = Squares(rec.stimuli, 64, mean=True)
+    return show_pictures({'stimulus': np.stack([small[i] for i in list(rec.stimuli)[:10]])},
+                         f'{who}: the first pictures')

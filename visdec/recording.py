@@ -268,7 +268,7 @@ def take(self:Recording,
     trials=slice(None), # index or bool mask over trials
     voxels=slice(None), # index or bool mask over voxels
 ):
-    "The record of some trials and voxels; regions left empty disappear, rows of a store stay there."
+    "The record of some trials and voxels; empty regions disappear, rows of a store stay there."
     new = copy.copy(self)
     every = isinstance(voxels, slice) and voxels == slice(None)
     new.x = self.x.only(trials) if every and hasattr(self.x, 'only') else self.x[trials][:, voxels]
@@ -391,7 +391,7 @@ def _save_masks(path, roi):
             np.lib.format.write_array(f, roi['file'], allow_pickle=False)
 
 def _save_pictures(folder, rec):
-    "Pictures as PNG files, and a count of what was done to theirs; an empty count for most records."
+    "Pictures as PNG files; a count of what was done to their files, mostly empty."
     from PIL import Image
     folder.mkdir()
     ids = sorted(set(rec.image_id.tolist()) - {''})

@@ -214,6 +214,9 @@ def read_events(
     order = np.argsort(out['onset'], kind='stable')
     out = {k: v[order] for k,v in out.items()}
     trials = np.flatnonzero(out['keep'])
+    if len(at := out['onset'][trials]) > len(set(at)):
+        raise DataError('two trials begin at one time', 'an onset of its own for each',
+                        f'{at[1:][np.diff(at) == 0][0]:g} s', path, 'remove one of the rows')
     again = out['image_id'][trials][1:] == out['image_id'][trials][:-1]
     if one_back == 'drop':
         out['keep'][trials[1:][again]] = False

@@ -86,7 +86,7 @@ def order(
     step:int, # counts from 0 over all epochs
     seed:int=0, # of the run
     stage:str='train', # name of the stage
-) -> torch.Tensor: # (batch,) index, no trial twice within an epoch; a last incomplete batch is left out
+) -> torch.Tensor: # (batch,) index; no trial twice in an epoch, an incomplete batch left out
     "Which trials make up the batch of a step."
     bs = min(bs, n)
     epoch, place = divmod(step, n//bs)

@@ -61,10 +61,10 @@ def one_read(folder, how, cold):
     path, atlas = str(folder/NAME), str(folder/'atlas.dlabel.nii')
     if cold: forget(path)
     start = time.perf_counter()
-    img, (_, brain) = hcp._open(path, 'dtseries')
-    columns = np.concatenate(list(hcp._match(brain, *hcp._label_vertices(atlas, hcp.ROIS), path).values()))
+    img, (_, brain) = hcp.open_cifti(path, 'dtseries')
+    columns = np.concatenate(list(hcp.match_columns(brain, *hcp.label_vertices(atlas, hcp.VISUAL), path).values()))
     header, base, start = time.perf_counter() - start, peak_from_here(), time.perf_counter()
-    x = hcp._read_columns(img, columns, path) if how == 'visdec' else img.get_fdata()[:, columns]
+    x = hcp.read_columns(img, columns, path) if how == 'visdec' else img.get_fdata()[:, columns]
     took = time.perf_counter() - start
     print(json.dumps(dict(header=header, seconds=took, added=memory('VmHWM') - base, n=len(columns),
                           sum=hashlib.sha256(np.ascontiguousarray(x, np.float32)).hexdigest()[:12])))
