@@ -209,7 +209,8 @@ def atomic_folder(
 def _canonical(obj):
     "The same value as JSON can hold it; arrays as the hash of their bytes."
     if is_dataclass(obj) and not isinstance(obj, type):
-        obj = {f.name: getattr(obj, f.name) for f in fields(obj) if f.metadata.get('identity', True)}
+        obj = {f.name: getattr(obj, f.name) for f in fields(obj)
+               if f.metadata.get('identity', True)}
     if isinstance(obj, dict):
         return {str(k): _canonical(v) for k,v in sorted(obj.items(), key=lambda o: str(o[0]))}
     if isinstance(obj, (set, frozenset)):  # has no order of its own
@@ -320,7 +321,8 @@ def pick_device(
     "The device to compute on; refuses one that this machine does not have."
     import torch
     if not name or name == 'auto':
-        there = dict(cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available(), cpu=True)
+        there = dict(cuda=torch.cuda.is_available(),
+                     mps=torch.backends.mps.is_available(), cpu=True)
         name = next(k for k, available in there.items() if available)
     try:
         dev = torch.device(name)

@@ -28,7 +28,7 @@ from .train import Trained, TrainConfig, train
 from .mae import MaskedAutoencoder, fresh
 from .crossfit import cross_fit, straight
 from .intake import Intake
-from .autoencoder import decode
+from .autoencoder import decode as from_latents
 from .noise import draw_noise, noise_loss
 from .unet import Condition, PictureConditioner, guess_noise, latents_of, xattn_parameters
 from .sampler import sample, start_noise
@@ -393,7 +393,7 @@ def paint(self:BrainToImagePipeline,
     null = self.conditioner.null(len(x)) if guidance != 1 else None
     noise = start_noise(keys, (u.in_channels, u.sample_size, u.sample_size))
     z = sample(self.unet, *self.conditioner(x), noise, steps, guidance, null, self.scheduler)
-    return decode(self.codec, z, len(x))
+    return from_latents(self.codec, z, len(x))
 
 # %% ../nbs/44_decode.ipynb #call
 @patch

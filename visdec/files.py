@@ -91,7 +91,8 @@ def check_archive(
         raise DataError('this archive cannot be read', found=_why(e), where=path,
                         fix='it may be cut short: fetch it again') from None
     if total > limit:
-        raise DataError('this archive unpacks to more than is plausible', f'at most {limit:,} bytes',
+        raise DataError('this archive unpacks to more than is plausible',
+                        f'at most {limit:,} bytes',
                         f'{total:,}', path, 'if you made it, save it again with np.savez')
     return sizes
 
@@ -199,7 +200,8 @@ def plain(
     return seen[id(thing)]
 
 # %% ../nbs/06_files.ipynb #kind_of
-STARTS = {b'PK': 'zip', b'\x93NUMPY': 'npy', b'version https://git-lfs': 'pointer', b'<': 'web page',
+STARTS = {b'PK': 'zip', b'\x93NUMPY': 'npy', b'version https://git-lfs': 'pointer',
+          b'<': 'web page',
           b'\x1f\x8b': 'gzip', b'\x89HDF': 'hdf5', b'\x80': 'pickle'}
 
 def _zip_kind(path):
