@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from .core import DataError, atomic_file, pick_device
-from .settings import changed, flat
+from .settings import changed, flat, names_of, refuse_name
 from .stages import Stages, identity_of, load_arrays, save_arrays, save_model, writing
 from .study import StudyConfig, check_study, open_study
 from .ridge import MeanPicture, RidgeDecoder
@@ -68,7 +68,7 @@ def make_config(
     preset:str='small', # 'tiny', 'small' or 'medium'
     data:str='sim', # 'sim', 'digits69', 'recording' or 'hcp'
     changes:dict=None, # dotted name -> value, such as {'pretrain.steps': 500}
-    **over, # fields of `StudyConfig` to set, such as path
+    **over, # fields of `Config` or `StudyConfig` to set, such as seed or path
 ) -> Config:
     "The configuration of a preset and a data set, with changes by name."
     sizes = cad_config(preset)
@@ -77,7 +77,12 @@ def make_config(
     c = replace(c, study=StudyConfig(data=data, world=preset, singles=singles))
     if data == 'digits69':
         c = _digits(c)
-    c = replace(c, study=replace(c.study, **over))
+    own = {f.name for f in fields(Config)} - {'study', 'parts'}
+    names = {k if k in own else f'study.{k}': v for k, v in over.items()}
+    whole = {k: v for k, v in names.items() if k not in names_of(c)}        # records, such as brain
+    if wrong := [k for k in whole if k not in own]:
+        refuse_name(wrong[0], names_of(c))
+    c = changed(replace(c, **whole), {k: v for k, v in names.items() if k not in whole})
     return changed(c, changes or {})
 
 # %% ../nbs/81_pipeline.ipynb #saved_config
