@@ -81,7 +81,7 @@ def make_config(
     names = {k if k in own else f'study.{k}': v for k, v in over.items()}
     whole = {k: v for k, v in names.items() if k not in names_of(c)}        # records, such as brain
     if wrong := [k for k in whole if k not in own]:
-        refuse_name(wrong[0], names_of(c))
+        refuse_name(wrong[0].removeprefix('study.'), names_of(c))
     c = changed(replace(c, **whole), {k: v for k, v in names.items() if k not in whole})
     return changed(c, changes or {})
 
