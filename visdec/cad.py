@@ -140,10 +140,11 @@ class ContrastAttendDiffuse:
         self.device, self.progress, self.base_seed = device, progress, base_seed
         self.pipe = self.codec = None
 
-    def stage(self, name, needs, make, load, label=''):
-        "One stage; what comes back is on the device of the run."
-        made = self.stages(name + label, needs, make, save_model, load, VERSIONS[name])
-        return made.to(pick_device(self.device))
+    def stage(self, name, needs, make, load, label='', given=None):
+        "One stage, or the part that was handed in for it; it comes on the device of the run."
+        if given is None:
+            given = self.stages(name + label, needs, make, save_model, load, VERSIONS[name])
+        return given.to(pick_device(self.device))
 
     def how(self, out, seed):
         return dict(out=out, seed=seed, progress=self.progress, device=self.device)
@@ -166,8 +167,8 @@ def contrast(self:ContrastAttendDiffuse,
     def make(out):
         return pretrain(x, c.brain.sizes(), c.pretrain, c.brain.hide, held=study.held(),
                         **self.how(out, seed)).model
-    return self.stage('pretrain', dict(x=x, brain=c.brain, training=c.pretrain, seed=seed), make,
-                      DCMAE.from_pretrained)
+    needs = dict(x=x, brain=c.brain, training=c.pretrain, seed=seed)
+    return self.stage('pretrain', needs, make, DCMAE.from_pretrained)
 
 def measured(
     model:DCMAE, # any encoder
@@ -182,16 +183,13 @@ def image_model(self:ContrastAttendDiffuse,
     seed:int=0, # of first weights, order and masks
 ) -> ImageAutoencoder:
     "A masked autoencoder of pictures, for phase 2."
-    c, given, pictures = self.config, self.parts.image_model, study.gallery.pictures
-    if given is not None:
-        return given.to(pick_device(self.device))
+    c, pictures = self.config, study.gallery.pictures
     def make(out):
         return train_image_mae(pictures, c.image.sizes(pictures.shape[1]), c.image_mae,
-                               c.image.hide,
-                               **self.how(out, seed)).model
-    return self.stage('image',
-                      dict(pictures=pictures, image=c.image, training=c.image_mae, seed=seed),
-                      make, ImageAutoencoder.from_pretrained)
+                               c.image.hide, **self.how(out, seed)).model
+    needs = dict(pictures=pictures, image=c.image, training=c.image_mae, seed=seed)
+    return self.stage('image', needs, make, ImageAutoencoder.from_pretrained,
+                      given=self.parts.image_model)
 
 # %% ../nbs/47_cad.ipynb #attend-attend
 @patch
@@ -223,17 +221,15 @@ def imagine(self:ContrastAttendDiffuse,
     "Codec and prior, trained without a brain."
     codec = self.squeeze(study, seed)
     c, d, pictures = self.config, self.config.denoiser, study.gallery.pictures
-    if self.parts.prior is not None:
-        return codec, self.parts.prior.to(pick_device(self.device))
-    unet = unet_config(encode(codec, pictures[:1]).shape[1:], d.kind)
     labels = np.unique(study.gallery.labels, return_inverse=True)[1] if d.told == 'label' else None
     def make(out):
+        unet = unet_config(encode(codec, pictures[:1]).shape[1:], d.kind)
         return train_prior(codec, pictures, labels, unet, c.prior, d.label_drop,
                            n_tokens=d.label_tokens, prediction=d.prediction,
                            **self.how(out, seed)).model
     needs = dict(codec=codec, pictures=pictures, labels=labels, denoiser=d, training=c.prior,
                  seed=seed)
-    return codec, self.stage('prior', needs, make, Prior.from_pretrained)
+    return codec, self.stage('prior', needs, make, Prior.from_pretrained, given=self.parts.prior)
 
 # %% ../nbs/47_cad.ipynb #squeeze
 @patch
@@ -242,14 +238,12 @@ def squeeze(self:ContrastAttendDiffuse,
     seed:int=0, # of first weights and order
 ) -> VQModel:
     "The codec: pictures as small latents and back."
-    c, given, pictures = self.config, self.parts.codec, study.gallery.pictures
-    if given is not None:
-        return given.to(pick_device(self.device))
+    c, pictures = self.config, study.gallery.pictures
     def make(out):
         return train_codec(pictures, c.latent.sizes(pictures.shape[1]), c.codec, c.codec_warm,
                            **self.how(out, seed)).model
     needs = dict(pictures=pictures, latent=c.latent, warm=c.codec_warm, training=c.codec, seed=seed)
-    return self.stage('codec', needs, make, VQModel.from_pretrained)
+    return self.stage('codec', needs, make, VQModel.from_pretrained, given=self.parts.codec)
 
 # %% ../nbs/47_cad.ipynb #diffuse
 @patch

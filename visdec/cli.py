@@ -14,26 +14,16 @@ from fastcore.docments import docments
 # %% ../nbs/99_cli.ipynb #config_for
 def config_for(out, preset, data, path, subject, seed, config, set, **parts):
     "The configuration that the words of a command ask for."
-    import tomllib
     from pathlib import Path
     from visdec.pipeline import make_config, saved_config
-    from visdec.settings import changed, from_toml, words
-    if config and not Path(config).is_file():
-        from visdec.core import DataError
-        raise DataError('the settings are not there', 'a file of `visdec config`', where=config)
-    named = {}
-    if config:
-        try:
-            named = tomllib.loads(Path(config).read_text(encoding='utf-8'))
-        except ValueError:
-            pass                                             # `from_toml` says what is wrong
-    preset = preset or str(named.get('preset', ''))
-    data = data or str(dict(named.get('study', {})).get('data', ''))
+    from visdec.settings import changed, read_toml, words
+    named = read_toml(config) if config else {}
+    preset, data = preset or named.get('preset'), data or named.get('study.data')
     if (Path(out)/'config.json').exists() and not (preset or data):
         c = saved_config(out)
     else:
         c = make_config(preset or 'small', data or 'sim')
-    c = from_toml(config, c) if config else c
+    c = changed(c, named)
     place = {'study.path': path, **{f'parts.{k}': v for k, v in parts.items()}}
     typed = {k: str(Path(v).resolve()) for k, v in place.items() if v}
     typed |= {k: v for k, v in dict(zip(('study.subject', 'seed'), (subject, seed))).items() if v}
@@ -85,9 +75,8 @@ def _stage(name, doc):
         asked.pop('name')                      # of the verb, from around this function
         _run(name, **asked)
         from visdec.stages import Stages
-        last = dict(prior='prior', finetune='finetune', tune='tune', pretrain='pretrain')[name]
-        if place := Stages(out).latest().get(last):
-            print(f'{last}: {out}/stages/{place}/result')
+        if place := Stages(out).latest().get(name):
+            print(f'{name}: {out}/stages/{place}/result')
     verb.__name__, verb.__doc__ = name, doc
     return verb
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from .core import DataError, derive, rng
 from .recording import Recording
+from .stages import identity_of
 from .stats import Chance, chance_of, permutation_chance, shuffled_order
 
 # %% ../nbs/53_controls.ipynb #repaired
@@ -106,6 +107,9 @@ class Shuffled:
         given = study.with_rec(rec) if hasattr(study, 'with_rec') else rec
         self.fitted = copy.copy(self.decoder).fit(given, seed)
         return self
+    def identity(self):
+        "What this control is, once it is fitted."
+        return [type(self).__name__, self.seed, identity_of(self.fitted)]
     def predict(self,
         responses, # of the test, untouched
         samples:int=1, # pictures per response

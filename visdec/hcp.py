@@ -18,9 +18,9 @@ from .bold import window_average
 from .cifti import (VISUAL, label_vertices, match_columns, open_cifti, read_columns,
                           read_into, read_visual, visual_columns)
 from .core import (DataError, atomic_file, atomic_folder, fingerprint, recover, regular_file,
-                         sha256_file)
+                         sealed, sha256_file, unseal)
 from .files import find, load_npz
-from .recording import Recording, sealed, unseal
+from .recording import Recording
 
 _all_ = ['visual_columns', 'read_visual']     # of 08_cifti: also known by this name
 

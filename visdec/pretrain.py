@@ -14,14 +14,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch.nn import functional as F
-from .study import paired
+from .study import paired, unit_of
 from .contrast import DCMAE
 from .core import DataError, generator
 from .mae import AutoencoderConfig, fresh, hidden_mse
 from .metrics import identify
 from .patches import hide
 from .recording import Recording
-from .ridge import hold_out_by, ridge_features
+from .ridge import ridge_features
 from .train import TrainConfig, Trained, train
 
 # %% ../nbs/25_pretrain.ipynb #rows
@@ -336,7 +336,7 @@ def linear_probe(
     x, new = _scaled(*(o if model is None else encoded(model, o) for o in (x, new)))
     y, truth = _scaled(*(np.asarray(target(o), np.float64) for o in (shown, asked)))
     part = rec.of('train')
-    fit = ridge_features(x, y, getattr(part, hold_out_by(part)), seed=seed)
+    fit = ridge_features(x, y, getattr(part, unit_of(part)), seed=seed)
     _, first, place = np.unique(ids, return_index=True, return_inverse=True)
     each = np.eye(len(first))[:, place]                                     # (picture, trial)
     predicted, truth = each @ fit.predict(new)/each.sum(1, keepdims=True), truth[first]

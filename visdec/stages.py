@@ -44,6 +44,8 @@ def identity_of(
         return [identity_of(v) for v in value]
     if hasattr(value, 'config') and not is_dataclass(value):        # a scheduler
         return [type(value).__name__, fingerprint(dict(value.config))]
+    if hasattr(value, 'predict'):                                   # a decoder: all that it holds
+        return [type(value).__name__, identity_of(vars(value))]
     return fingerprint(value)
 
 # %% ../nbs/05_stages.ipynb #explain

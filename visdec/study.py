@@ -122,17 +122,15 @@ class Pictures:
         keep:int=2**28, # bytes; pictures that take no more are read once and kept
     ):
         self.names, self.place = np.unique(np.asarray(ids, str), return_inverse=True)
-        self.ids, self.stimuli, self.size, self.keep = np.asarray(ids, str), stimuli, size, keep
+        self.ids, self.source, self.keep = np.asarray(ids, str), stimuli, keep
+        self.stimuli = Squares(stimuli, size, mean=True) if size else stimuli
         self.form, self.kept = self.one(0).shape, None
         self.shape = (len(self.ids), *self.form)
     def __len__(self): return len(self.ids)
     def __array__(self, dtype=None, copy=None): return self[:].astype(dtype or np.uint8)
     def one(self, k):
         "The picture with the k-th name."
-        picture = as_picture(self.stimuli[self.names[k]])
-        if self.size and picture.shape[:2] != (self.size, self.size):
-            return Squares(self.stimuli, self.size, mean=True)[self.names[k]]
-        return picture
+        return as_picture(self.stimuli[self.names[k]])
 
 # %% ../nbs/18_study.ipynb #Pictures-read
 @patch
@@ -146,8 +144,7 @@ def __getitem__(self:Pictures,
     if self.kept is not None:
         return self.kept[place]
     names, own = np.unique(place, return_inverse=True)
-    read = self.read(names)[own.reshape(np.shape(place))]
-    return read
+    return self.read(names)[own.reshape(np.shape(place))]
 
 @patch
 def read(self:Pictures, names):
@@ -165,9 +162,9 @@ def read(self:Pictures, names):
 @patch
 def identity(self:Pictures):
     "What these pictures are: names, order and content; large files by size and time of change."
-    files = getattr(self.stimuli, 'pictures', None)
+    files = getattr(self.source, 'pictures', None)
     if len(self.names)*int(np.prod(self.form)) > self.keep and isinstance(files, list):
-        found = [Path(files[self.stimuli.place[n]]).stat() for n in self.names]
+        found = [Path(files[self.source.place[n]]).stat() for n in self.names]
         content = [[s.st_size, s.st_mtime_ns] for s in found]
     else:
         content = fingerprint(self[:])
@@ -410,20 +407,15 @@ def _ready(raw, c, seed, **more):
     fresh = raw.meta.get('norm', 'raw') == 'raw'
     unit = raw.meta.get('norm_unit', c.norm)
     rec = raw.zscored(unit) if fresh else raw
-    if c.val_share and (rec.split == 'train').any() or (rec.split == 'rest').all():
-        rec = _carved(rec, c.val_share, seed)
+    two_rest = (rec.split == 'rest').all() and len(np.unique(rec.subject)) > 1
+    if c.val_share and ((rec.split == 'train').any() or two_rest):
+        rec = split_val(rec, c.val_share, seed)
     voxels = best_voxels(rec, c.voxels) if c.voxels else None
     way = way_in(raw, unit if fresh else 'none', voxels) if (raw.split == 'train').any() else {}
     if voxels is not None:
         rec = rec.take(voxels=voxels)
         rec.meta['voxels_kept'] = f'{len(voxels)} of {raw.x.shape[1]} by training correlation'
     return Study(rec, **more, way_in=way)
-
-# %% ../nbs/18_study.ipynb #carved
-def _carved(rec, share, seed):
-    if not share or (rec.split == 'rest').all() and len(np.unique(rec.subject)) < 2:
-        return rec
-    return split_val(rec, share, seed)
 
 # %% ../nbs/18_study.ipynb #sources
 def _sim(c, seed):
