@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'EARLY', 'PartsConfig', 'Config', 'method_part', 'make_config', 'saved_config', 'Entry', 'roster', 'decoded',
-           'ceiling_row', 'rows_for', 'scores_for', 'tests_for', 'Results', 'start', 'brain_of', 'run', 'train_until',
-           'save_results', 'load_results']
+           'ceiling_row', 'rows_for', 'Results', 'start', 'brain_of', 'run', 'train_until', 'save_results',
+           'load_results']
 
 # %% ../nbs/81_pipeline.ipynb #imports
 import json
@@ -17,17 +17,15 @@ import numpy as np
 from .core import DataError, atomic_file, pick_device
 from .files import load_npz, read_json
 from .settings import changed, flat, names_of, refuse_name
-from .stages import Stages, load_arrays, save_arrays, save_model, writing
+from .stages import Stages, load_arrays, save_arrays, writing
 from .study import StudyConfig, check_study, open_study
 from .ridge import MeanPicture, RidgeDecoder
 from .autoencoder import decode, encode
 from .cad import (CadConfig, ContrastAttendDiffuse, Parts, cad_config, load_parts,
                         measured)
 from .cost import about_run, estimate
-from .features import WorldEvaluator, train_evaluator
 from .controls import Shuffled
-from .scores import Row, category_score, class_score, score_table, standard_scores
-from .scores import PCC, SSIM, identification
+from .scores import Row, score_table, scores_for, tests_for
 
 # %% ../nbs/81_pipeline.ipynb #Config
 @dataclass(frozen=True)
@@ -178,39 +176,6 @@ def rows_for(
         middle = pictures['mean'].mean(1, keepdims=True).round().astype(np.uint8)
         rows.append(Row(f'{entry.name}, mean of samples', middle, entry.role, **whose))
     return rows
-
-# %% ../nbs/81_pipeline.ipynb #scores_for
-def scores_for(
-    study, # that was decoded
-    test, # `study.tested(...)`
-    stages:Stages, # where the evaluator is kept
-    seed:int=0, # of the evaluator
-    device=None, progress:bool=True, # as in `run`
-) -> list: # of `visdec.scores.Score`
-    "What decoded pictures of this study are judged by."
-    if study.world:
-        def make(out): return train_evaluator(study.world, seed, out, progress, device).model
-        judge = stages('evaluator', dict(world=study.world, seed=seed), make, save_model,
-                       WorldEvaluator.from_pretrained)
-        return [category_score(judge, test.category), identification(2), PCC, SSIM]
-    pairs, scores = study.pairs(), standard_scores(test.shown)
-    category = study.rec.of('train').category
-    kinds = np.unique(category)
-    if len(kinds) == 2 and '' not in kinds:
-        shown = pairs.pictures[:]
-        means = {k: shown[category == k].mean(0).astype(np.uint8) for k in kinds}
-        scores.append(class_score(means, test.category))
-    return scores
-
-# %% ../nbs/81_pipeline.ipynb #tests_for
-def tests_for(
-    rows, # of `Row`; the first one is the result
-) -> list: # of (row, other row, alternative)
-    "Who is tested against whom: like with like, by role."
-    first = rows[0]
-    others = [r for r in rows[1:] if r.kind == first.kind]
-    return ([(first.name, r.name, 'greater') for r in others if r.role == 'control']
-            + [(first.name, r.name, 'two-sided') for r in others if r.role == 'baseline'])
 
 # %% ../nbs/81_pipeline.ipynb #Results
 @dataclass

@@ -101,6 +101,12 @@ def _solve(x, y, fold, alphas, chunk, backend='numpy', device=None):
     alpha = grid[np.abs(np.log(alpha[:, None]/grid)).argmin(1)]
     return weight, offset, alpha, loss
 
+# %% ../nbs/19_ridge.ipynb #bits
+def _bits(x, alphas):
+    "32 bits where the smallest penalty stands out from the rounding of the responses, else 64."
+    rounding = np.square(x, dtype=np.float64).sum()*np.finfo(np.float32).eps
+    return np.float32 if rounding < min(alphas) else np.float64
+
 # %% ../nbs/19_ridge.ipynb #ridge_features
 def ridge_features(
     x, # responses to learn from, (trial, voxel), z-scored
@@ -122,7 +128,8 @@ def ridge_features(
         raise DataError('one group per trial', len(x), len(fold), 'groups')
     shape, y, device = y.shape[1:], y.reshape(len(y), -1), pick_device(device)
     middle, low = x.mean(0, dtype=np.float64), y.mean(0, dtype=np.float64)
-    xc, yc = (x - middle).astype(np.float32), (y - low).astype(np.float32)
+    bits = _bits(x - middle, alphas)
+    xc, yc = (x - middle).astype(bits), (y - low).astype(bits)
     backend = 'torch_cuda' if device.type == 'cuda' else 'numpy'
     weight, offset, alpha, loss = _solve(xc, yc, fold, alphas, chunk, backend, device)
     var = yc.var(0)

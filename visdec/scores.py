@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['PCC', 'SSIM', 'ROW_ROLES', 'distinct_pictures', 'Score', 'every_target', 'identification', 'category_score',
-           'class_score', 'standard_scores', 'per_picture', 'Row', 'rows_of', 'Scored', 'score_row', 'check_shown',
-           'check_row', 'check_names', 'table_cell', 'add_tests', 'score_rows', 'score_table']
+           'class_score', 'standard_scores', 'scores_for', 'per_picture', 'Row', 'rows_of', 'tests_for', 'Scored',
+           'score_row', 'check_shown', 'check_row', 'check_names', 'table_cell', 'add_tests', 'score_rows',
+           'score_table']
 
 # %% ../nbs/54_scores.ipynb #imports
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import numpy as np
 
 from .core import DataError
 from .metrics import correlations, n_way, ssim
+from .stages import Stages, save_model
 from .stats import interval, paired_test, pairings, permutation_chance
 
 # %% ../nbs/54_scores.ipynb #distinct_pictures
@@ -107,6 +109,30 @@ def standard_scores(
     ways = [identification(n)] if n > 2 else []
     return [*ways, identification(2), PCC, SSIM]
 
+# %% ../nbs/54_scores.ipynb #scores_for
+def scores_for(
+    study, # that was decoded
+    test, # `study.tested(...)`
+    stages:Stages, # where the evaluator is kept
+    seed:int=0, # of the evaluator
+    device=None, progress:bool=True, # as in `run`
+) -> list: # of `visdec.scores.Score`
+    "What decoded pictures of this study are judged by."
+    if study.world:
+        from visdec.features import WorldEvaluator, train_evaluator     # diffusers is heavy
+        def make(out): return train_evaluator(study.world, seed, out, progress, device).model
+        judge = stages('evaluator', dict(world=study.world, seed=seed), make, save_model,
+                       WorldEvaluator.from_pretrained)
+        return [category_score(judge, test.category), identification(2), PCC, SSIM]
+    pairs, scores = study.pairs(), standard_scores(test.shown)
+    category = study.rec.of('train').category
+    kinds = np.unique(category)
+    if len(kinds) == 2 and '' not in kinds:
+        shown = pairs.pictures[:]
+        means = {k: shown[category == k].mean(0).astype(np.uint8) for k in kinds}
+        scores.append(class_score(means, test.category))
+    return scores
+
 # %% ../nbs/54_scores.ipynb #per_picture
 def per_picture(
     values, # of each entry, (entry, ...)
@@ -146,6 +172,16 @@ def rows_of(
     if unknown := sorted(set(roles) - set(pictures)):
         raise DataError('a role for a row that is not there', list(pictures), unknown, 'roles')
     return [Row(name, p, roles.get(name, 'decoder')) for name, p in pictures.items()]
+
+# %% ../nbs/54_scores.ipynb #tests_for
+def tests_for(
+    rows, # of `Row`; the first one is the result
+) -> list: # of (row, other row, alternative)
+    "Who is tested against whom: like with like, by role."
+    first = rows[0]
+    others = [r for r in rows[1:] if r.kind == first.kind]
+    return ([(first.name, r.name, 'greater') for r in others if r.role == 'control']
+            + [(first.name, r.name, 'two-sided') for r in others if r.role == 'baseline'])
 
 # %% ../nbs/54_scores.ipynb #Scored
 class Scored(NamedTuple):

@@ -1,0 +1,99 @@
+"""Test, in a minute, that a clone without `shared/` passes: run only the cells that ask for shared files, and what they touch.
+
+    python .github/tools/test_alone.py                          every notebook that calls shared_path
+    python .github/tools/test_alone.py nbs/24_contrast.ipynb    some of them
+
+`test_nbs.py` runs all cells with the shared files where they are; the others cannot differ without them. Here each
+notebook is one process in which `shared_path` finds nothing. Its exported cells run, the cells that call `shared_path`,
+and those that read a name which such a cell gives only behind a condition. Where one misses a name, the cell that gives
+it runs first. So nothing can pass by being left out: what is missing and asked for
+is made, or the cell fails; then (a file of another cell was needed, say) the whole notebook runs, and its word counts. Ends with 'N passed, N failed in S s'; exits 1 when one failed."""
+import ast, json, os, re, subprocess, symtable, sys, time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ASKS = 'shared_path('
+
+def given(source):
+    "Names that a cell gives for certain, and those that it may give."
+    may = {s.get_name() for s in symtable.symtable(source, 'cell', 'exec').get_symbols()
+           if s.is_assigned() or s.is_imported() or s.is_namespace()}
+    sure = set()
+    def visit(node):
+        if isinstance(node, ast.If | ast.Try | ast.FunctionDef | ast.ClassDef | ast.Lambda):
+            sure.update([node.name] if hasattr(node, 'name') else [])
+            return
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store): sure.add(node.id)
+        if isinstance(node, ast.alias): sure.add((node.asname or node.name).split('.')[0])
+        for child in ast.iter_child_nodes(node): visit(child)
+    for node in ast.parse(source).body: visit(node)
+    return sure & may, may
+
+def read(source):
+    "Names that a cell takes from others, inside its functions too."
+    def deep(table):
+        for s in table.get_symbols():
+            if s.is_referenced() and (table.get_type() == 'module' or s.is_global()): yield s.get_name()
+        for t in table.get_children(): yield from deep(t)
+    return set(deep(symtable.symtable(source, 'cell', 'exec')))
+
+def concerned(sources):
+    "Places of the cells that ask, and of those that read what was given behind a condition (or the path itself)."
+    open_names, found = set(), []
+    for i, s in enumerate(sources):
+        sure, may = given(s)
+        asks = ASKS in s
+        if asks or read(s) & open_names:
+            found.append(i)
+            open_names |= may - sure
+        open_names -= sure
+        if asks: open_names |= set(re.findall(r'(\w+)\s*:?=\s*\(?shared_path\(', s))
+    return found
+
+def run_one(path):
+    from execnb.shell import CaptureShell
+    cells = [c for c in json.loads(path.read_text())['cells'] if c['cell_type'] == 'code']
+    cells = [(c['id'], ''.join(c['source'])) for c in cells]
+    cells = [(k, s) for k, s in cells if 'nbdev_export' + '(' not in s and not re.search(r'^#\|\s*(eval:\s*false|notest|slow|gpu)', s, re.M)]
+    names, sources = zip(*cells)
+    shell, done = CaptureShell(path), set()
+    os.chdir(path.parent)
+    def run(i):
+        while True:
+            done.add(i)
+            error = shell.run_cell(sources[i]).exception
+            if error is None: return
+            lost = getattr(error, 'name', None) if isinstance(error, NameError) else None
+            makers = [j for j in range(i) if j not in done and lost in given(sources[j])[1]]
+            if not lost or not makers:
+                print(f'cell {names[i]!r}: {type(error).__name__}: {error}')
+                sys.exit(1)
+            run(makers[-1])
+    ask = concerned(sources)
+    for i, s in enumerate(sources):
+        if i in ask or re.match(r'#\|\s*export', s): run(i)
+    print(f'{len(ask)} cells asked, {len(done)} of {len(cells)} ran')
+    sys.exit(0 if ask else 1)
+
+def main():
+    from check_outputs import ROOT, notebooks
+    files = [f for f in notebooks(sys.argv[1:]) if ASKS in f.read_text(encoding='utf-8')]
+    env = {**os.environ, 'VISDEC_SHARED': '/nonexistent', 'IN_TEST': '1', 'MPLBACKEND': 'agg', 'HF_HUB_OFFLINE': '1', 'OMP_NUM_THREADS': '1'}
+    env['PYTHONPATH'] = os.pathsep.join([str(ROOT), env.get('PYTHONPATH', '')])
+    def one(f):
+        start = time.time()
+        def sh(*words): return subprocess.run([sys.executable, *words], env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        p = sh(__file__, '--one', str(f))
+        if p.returncode: p = sh(Path(__file__).with_name('test_nbs.py'), str(f), '--workers', '1')
+        return f, p, time.time() - start
+    start, good = time.time(), 0
+    with ThreadPoolExecutor(2) as pool:
+        for f, p, seconds in pool.map(one, files):
+            good += not p.returncode
+            told = (p.stdout.strip().splitlines() or ['nothing said'])[-1]             # of the last run
+            print(f"{'FAIL' if p.returncode else 'ok  '} {seconds:6.1f}s {os.path.relpath(f, ROOT)}: {told}", flush=True)
+            if p.returncode: print(p.stdout[-3000:], p.stderr[-3000:], flush=True)
+    print(f'{good} passed, {len(files) - good} failed in {time.time() - start:.1f}s')
+    sys.exit(0 if files and good == len(files) else 1)
+
+if __name__ == '__main__': run_one(Path(sys.argv[2])) if sys.argv[1:2] == ['--one'] else main()
