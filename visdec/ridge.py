@@ -105,7 +105,7 @@ def _solve(x, y, fold, alphas, chunk, backend='numpy', device=None):
 def _bits(x, alphas):
     "32 bits where the smallest penalty stands out from the rounding of the responses, else 64."
     rounding = np.square(x, dtype=np.float64).sum()*np.finfo(np.float32).eps
-    return np.float32 if rounding < min(alphas) else np.float64
+    return np.float32 if 100*rounding < min(alphas) else np.float64
 
 # %% ../nbs/19_ridge.ipynb #ridge_features
 def ridge_features(
