@@ -104,7 +104,7 @@ def _solve(x, y, fold, alphas, chunk, backend='numpy', device=None):
 # %% ../nbs/19_ridge.ipynb #bits
 def _bits(x, alphas):
     "32 bits where the smallest penalty stands out from the rounding of the responses, else 64."
-    rounding = np.square(x, dtype=np.float64).sum()*np.finfo(np.float32).eps
+    rounding = np.vdot(x, x)*np.finfo(np.float32).eps
     return np.float32 if 100*rounding < min(alphas) else np.float64
 
 # %% ../nbs/19_ridge.ipynb #ridge_features
@@ -128,8 +128,9 @@ def ridge_features(
         raise DataError('one group per trial', len(x), len(fold), 'groups')
     shape, y, device = y.shape[1:], y.reshape(len(y), -1), pick_device(device)
     middle, low = x.mean(0, dtype=np.float64), y.mean(0, dtype=np.float64)
-    bits = _bits(x - middle, alphas)
-    xc, yc = (x - middle).astype(bits), (y - low).astype(bits)
+    xc, yc = x - middle, y - low
+    bits = _bits(xc, alphas)
+    xc, yc = xc.astype(bits, copy=False), yc.astype(bits, copy=False)
     backend = 'torch_cuda' if device.type == 'cuda' else 'numpy'
     weight, offset, alpha, loss = _solve(xc, yc, fold, alphas, chunk, backend, device)
     var = yc.var(0)

@@ -6,8 +6,9 @@
 `test_nbs.py` runs all cells with the shared files where they are; the others cannot differ without them. Here each
 notebook is one process in which `shared_path` finds nothing. Its exported cells run, the cells that call `shared_path`,
 and those that read a name which such a cell gives only behind a condition. Where one misses a name, the cell that gives
-it runs first. So nothing can pass by being left out: what is missing and asked for
-is made, or the cell fails; then (a file of another cell was needed, say) the whole notebook runs, and its word counts. Ends with 'N passed, N failed in S s'; exits 1 when one failed."""
+it runs first. So nothing can pass by being left out: what is missing and asked for is made, or the cell fails; then
+(a file of another cell was needed, say) the whole notebook runs, and its word counts. Ends with 'N passed, N failed in
+S s'; exits 1 when one failed."""
 import ast, json, os, re, subprocess, symtable, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -82,7 +83,7 @@ def main():
     env['PYTHONPATH'] = os.pathsep.join([str(ROOT), env.get('PYTHONPATH', '')])
     def one(f):
         start = time.time()
-        def sh(*words): return subprocess.run([sys.executable, *words], env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        def sh(*words): return subprocess.run([sys.executable, *words], env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=600)
         p = sh(__file__, '--one', str(f))
         if p.returncode: p = sh(Path(__file__).with_name('test_nbs.py'), str(f), '--workers', '1')
         return f, p, time.time() - start
