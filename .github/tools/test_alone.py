@@ -9,9 +9,12 @@ and those that read a name which such a cell gives only behind a condition. Wher
 it runs first. So nothing can pass by being left out: what is missing and asked for is made, or the cell fails; then
 (a file of another cell was needed, say) the whole notebook runs, and its word counts. Ends with 'N passed, N failed in
 S s'; exits 1 when one failed."""
-import ast, json, os, re, subprocess, symtable, sys, time
+import ast, json, os, re, symtable, sys, time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+
+from check_outputs import ROOT, notebooks
+from nbdev.config import get_config
+from test_nbs import prepare, run, whole
 
 ASKS = 'shared_path('
 
@@ -51,50 +54,44 @@ def concerned(sources):
         if asks: open_names |= set(re.findall(r'(\w+)\s*:?=\s*\(?shared_path\(', s))
     return found
 
-def run_one(path):
+def lazily(path):
+    "Run the cells of one notebook that are concerned, and those that give the names they miss."
     from execnb.shell import CaptureShell
     cells = [c for c in json.loads(path.read_text())['cells'] if c['cell_type'] == 'code']
     cells = [(c['id'], ''.join(c['source'])) for c in cells]
     cells = [(k, s) for k, s in cells if 'nbdev_export' + '(' not in s and not re.search(r'^#\|\s*(eval:\s*false|notest|slow|gpu)', s, re.M)]
     names, sources = zip(*cells)
     shell, done = CaptureShell(path), set()
-    os.chdir(path.parent)
-    def run(i):
+    def good(i):
         while True:
             done.add(i)
             error = shell.run_cell(sources[i]).exception
-            if error is None: return
+            if error is None: return True
             lost = getattr(error, 'name', None) if isinstance(error, NameError) else None
             makers = [j for j in range(i) if j not in done and lost in given(sources[j])[1]]
-            if not lost or not makers:
-                print(f'cell {names[i]!r}: {type(error).__name__}: {error}')
-                sys.exit(1)
-            run(makers[-1])
+            if not lost or not makers: return print(f'cell {names[i]!r}: {type(error).__name__}: {error}')
+            if not good(makers[-1]): return False
     ask = concerned(sources)
     for i, s in enumerate(sources):
-        if i in ask or re.match(r'#\|\s*export', s): run(i)
+        if (i in ask or re.match(r'#\|\s*export', s)) and not good(i): return False
     print(f'{len(ask)} cells asked, {len(done)} of {len(cells)} ran')
-    sys.exit(0 if ask else 1)
+    return bool(ask)
 
 def main():
-    from check_outputs import ROOT, notebooks
     files = [f for f in notebooks(sys.argv[1:]) if ASKS in f.read_text(encoding='utf-8')]
-    env = {**os.environ, 'VISDEC_SHARED': '/nonexistent', 'IN_TEST': '1', 'MPLBACKEND': 'agg', 'HF_HUB_OFFLINE': '1', 'OMP_NUM_THREADS': '1'}
-    env['PYTHONPATH'] = os.pathsep.join([str(ROOT), env.get('PYTHONPATH', '')])
+    flags, start, passed = get_config(path=ROOT).tst_flags, time.time(), 0
+    prepare(2, VISDEC_SHARED='/nonexistent')
     def one(f):
-        start = time.time()
-        def sh(*words): return subprocess.run([sys.executable, *words], env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=600)
-        p = sh(__file__, '--one', str(f))
-        if p.returncode: p = sh(Path(__file__).with_name('test_nbs.py'), str(f), '--workers', '1')
-        return f, p, time.time() - start
-    start, good = time.time(), 0
+        good, seconds, why, out = run(lazily, f, (f,), 300)
+        if good: return good, seconds, out.strip().splitlines()[-1], out
+        good, more, why, out = run(whole, f, (f, flags, ''), 600)
+        return good, seconds + more, why or 'ran whole', out
     with ThreadPoolExecutor(2) as pool:
-        for f, p, seconds in pool.map(one, files):
-            good += not p.returncode
-            told = (p.stdout.strip().splitlines() or ['nothing said'])[-1]             # of the last run
-            print(f"{'FAIL' if p.returncode else 'ok  '} {seconds:6.1f}s {os.path.relpath(f, ROOT)}: {told}", flush=True)
-            if p.returncode: print(p.stdout[-3000:], p.stderr[-3000:], flush=True)
-    print(f'{good} passed, {len(files) - good} failed in {time.time() - start:.1f}s')
-    sys.exit(0 if files and good == len(files) else 1)
+        for f, (good, seconds, told, out) in zip(files, pool.map(one, files)):
+            passed += good
+            print(f"{'ok  ' if good else 'FAIL'} {seconds:6.1f}s {os.path.relpath(f, ROOT)}: {told}", flush=True)
+            if not good: print(out[-6000:], flush=True)
+    print(f'{passed} passed, {len(files) - passed} failed in {time.time() - start:.1f}s')
+    sys.exit(0 if files and passed == len(files) else 1)
 
-if __name__ == '__main__': run_one(Path(sys.argv[2])) if sys.argv[1:2] == ['--one'] else main()
+if __name__ == '__main__': main()
