@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BrainCross', 'ImageCross', 'learns', 'CrossModal', 'settings_of', 'CrossModalLosses', 'picture_names', 'AttendConfig',
-           'check_pairs', 'pairs_of', 'wrong_pairs', 'judge_pairs', 'tune', 'Attention', 'who_attends']
+           'shallow', 'check_pairs', 'pairs_of', 'wrong_pairs', 'judge_pairs', 'tune', 'Attention', 'who_attends']
 
 # %% ../nbs/31_attend.ipynb #imports
 from dataclasses import dataclass
@@ -184,8 +184,27 @@ class AttendConfig:
     layers: int = 2              # cross blocks on each side
     brain_hide: float = .75      # share of brain patches hidden from the asker
     image_hide: float = .5       # share of squares hidden from the asker
+    brain_weight: float = .25    # of the error on hidden voxels
+    image_weight: float = 1.5    # of the error on hidden squares
+    brain_decoder: int = 0       # blocks of the brain's decoder that are kept; 0: all
+    image_decoder: int = 0       # blocks of the picture model's decoder that are kept; 0: all
 
 # %% ../nbs/31_attend.ipynb #check_pairs
+def shallow(
+    model, # any autoencoder of this book; stays as it is
+    depth:int, # blocks of its decoder to keep, the first ones; 0: all
+): # of the same class
+    "A model with the first blocks of its decoder alone, as the published phase 2 takes 6 of 8."
+    has = model.config.decoder_depth
+    if not 0 <= depth <= has:
+        raise DataError('the decoder has fewer blocks', f'0 to {has}', depth, 'decoder')
+    if depth in (0, has):
+        return model
+    new = type(model)(**settings_of(model) | dict(decoder_depth=depth))
+    own = new.state_dict()
+    new.load_state_dict({k: v for k, v in model.state_dict().items() if k in own})
+    return new.to(model.device).eval()
+
 def check_pairs(
     brain:DCMAE, image:ImageAutoencoder, # that will read them
     x, # responses (trial, voxel)

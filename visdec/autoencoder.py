@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIZES', 'VQ_F4', 'CodecLosses', 'pixels_to_channels', 'channels_to_pixels', 'square_side', 'codec_config',
-           'CodecConfig', 'encode', 'decode', 'codec_losses', 'seed_codebook', 'start_small', 'codec_judge',
+           'CodecConfig', 'is_vae', 'encode', 'decode', 'codec_losses', 'seed_codebook', 'start_small', 'codec_judge',
            'train_codec']
 
 # %% ../nbs/40_autoencoder.ipynb #imports
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 import numpy as np
 import torch
-from diffusers import VQModel
+from diffusers import AutoencoderKL, VQModel
 from einops import rearrange
 from torch.nn import functional as F
 from .core import DataError, derive, rng
@@ -87,6 +87,10 @@ class CodecConfig:
         return codec_config(size, self.kind)
 
 # %% ../nbs/40_autoencoder.ipynb #encode
+def is_vae(codec):
+    "Is this the codec of Stable Diffusion, whose latents are means and not codes?"
+    return isinstance(codec, AutoencoderKL)
+
 def _few(codec):
     "Pictures at a time: 256 of 32 x 32 pixels, fewer of larger ones."
     return max(1, min(256, 2**18//codec.config.sample_size**2))
@@ -102,7 +106,8 @@ def encode(
         part = images[index.numpy()]
         part = part if torch.is_tensor(part) else to_tensor(part)
         folded = pixels_to_channels(part.to(codec.device), square_side(codec))
-        return codec.encode(folded).latents.cpu()
+        coded = codec.encode(folded)
+        return (coded.latent_dist.mode() if is_vae(codec) else coded.latents).cpu()
     parts = torch.arange(len(images)).split(bs or _few(codec))
     return torch.cat([one(index) for index in parts])*codec.config.scaling_factor
 
@@ -117,7 +122,8 @@ def decode(
     "The pictures of latents."
     def one(part):
         part = part.to(codec.device)/codec.config.scaling_factor
-        out = codec.decode(part, force_not_quantize=not quantise).sample
+        how = {} if is_vae(codec) else dict(force_not_quantize=not quantise)
+        out = codec.decode(part, **how).sample
         return to_uint8(channels_to_pixels(out, square_side(codec)))
     return np.concatenate([one(part) for part in z.split(bs or _few(codec))])
 

@@ -20,12 +20,13 @@ from .attend import CrossModal, picture_names
 from .decode import BrainConditioner
 
 # %% ../nbs/45_checkpoints.ipynb #harmless
-CONFIGS = re.compile(r'config\.\w+|transformers\.([\w.]+\.)?ViTMAEConfig')
+CONFIGS = re.compile(r'config\.\w+|transformers\.([\w.]+\.)?ViTMAEConfig|argparse\.Namespace'
+                     r'|(pytorch_)?lightning(_fabric|_lite)?\.[\w.]+|omegaconf\.[\w.]+')
 
 def harmless(
     name:str, # of a class, with its module
 ) -> bool: # may it become a shell?
-    "Is this a configuration class of the published code?"
+    "Is this a configuration class of the published code, or what its training program leaves?"
     return CONFIGS.fullmatch(name) is not None
 
 # %% ../nbs/45_checkpoints.ipynb #read_reference

@@ -80,10 +80,11 @@ class DCMAE(MaskedAutoencoder):
         temperature:float=.1, # of InfoNCE
         symmetric:bool=False, # ask from both views; the published loss asks from view 1 only
         n_padded:int=0, dropped:list=None, tied:bool=True, # see `MaskedAutoencoder`
-        adapted_from:int=None, # see `MaskedAutoencoder`
+        adapted_from:int=None, wrap:bool=False, # see `MaskedAutoencoder`
     ):
         super().__init__(n_voxels, patch_size, dim, depth, heads, decoder_dim, decoder_depth,
-                         decoder_heads, mlp_ratio, eps, n_padded, dropped, tied, adapted_from)
+                         decoder_heads, mlp_ratio, eps, n_padded, dropped, tied, adapted_from,
+                         wrap)
         if temperature <= 0:
             raise DataError('a temperature is above zero', found=temperature, where='temperature')
 

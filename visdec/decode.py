@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['TRAINABLE', 'over_tokens', 'encoder_settings', 'BrainConditioner', 'ReadoutConditioner', 'fit_readout', 'Denoiser',
-           'FinetuneConfig', 'finetune_batch', 'finetune_judge', 'finetune', 'DecodedImages', 'BrainToImagePipeline',
-           'noise_keys', 'check_responses', 'decode_array']
+           'FinetuneConfig', 'cut_at_random', 'finetune_batch', 'finetune_judge', 'finetune', 'DecodedImages',
+           'BrainToImagePipeline', 'rows_at_once', 'noise_keys', 'check_responses', 'decode_array']
 
 # %% ../nbs/44_decode.ipynb #imports
 from dataclasses import dataclass
 from functools import partial
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline, UNet2DConditionModel, VQModel
+from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel, VQModel
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
@@ -20,15 +20,15 @@ from fastcore.basics import patch
 from PIL import Image
 from torch import nn
 from .core import DataError, derive, generator, pick_device
-from .recording import responses_of
+from .recording import responses_of, to_tensor
 from .study import augment
 from .ridge import fold_of
 from .train import Trained, TrainConfig, train
-from .mae import MaskedAutoencoder, fresh
+from .mae import MaskedAutoencoder, fresh, padded
 from .crossfit import cross_fit, straight
 from .intake import Intake
 from .autoencoder import decode as from_latents, encode
-from .noise import draw_noise, noise_loss
+from .noise import BETAS, draw_noise, noise_loss
 from .unet import Condition, PictureConditioner, guess_losses, guess_noise, xattn_parameters
 from .sampler import sample, start_noise
 
@@ -62,6 +62,7 @@ class BrainConditioner(ModelMixin, ConfigMixin):
         pool:bool=False, # average all patches into one token
         zero_time:bool=False, # start with the time embedding unchanged
         prediction:str='v_prediction', # what its denoiser guesses; 'epsilon' for published weights
+        betas:tuple=BETAS, # of the noise schedule its denoiser knows
     ):
         super().__init__()
         n, dim = self.hold(encoder)
@@ -99,7 +100,7 @@ def pad(self:BrainConditioner,
     if x.ndim != 2 or x.shape[1] not in (full, measured):
         raise DataError('the responses do not fit the encoder', f'(trial, {measured})',
                         tuple(x.shape), 'x', 'use the voxels of training')
-    return nn.functional.pad(x, (0, full - x.shape[1]))
+    return padded(x, full, self.config.encoder.get('wrap', False))
 
 # %% ../nbs/44_decode.ipynb #translate
 @patch
@@ -148,11 +149,12 @@ class ReadoutConditioner(BrainConditioner):
         time_dim:int=768, # width of the time embedding
         prediction:str='v_prediction', # what its denoiser guesses
         bypass:bool=True, # read the response itself beside its tokens
+        betas:tuple=BETAS, # of the noise schedule its denoiser knows
     ):
         ModelMixin.__init__(self)
         n, dim = self.hold(encoder)
         self.readout = nn.Linear(n*dim + bypass*encoder['n_voxels'], int(np.prod(seen)))
-        self.told = PictureConditioner(seen, context_dim, time_dim, prediction)
+        self.told = PictureConditioner(seen, context_dim, time_dim, prediction, betas)
 
     def pages(self, x): # (trial, voxel)
         "What the readout reads: all tokens, and by the bypass the response."
@@ -180,7 +182,8 @@ def from_prior(cls:ReadoutConditioner,
     bypass:bool=True, # read the response itself beside its tokens
 ): # ReadoutConditioner, with copies of both
     "A readout between a trained encoder and a trained prior."
-    sizes = {k: told.config[k] for k in ('seen', 'context_dim', 'time_dim', 'prediction')}
+    names = 'seen', 'context_dim', 'time_dim', 'prediction', 'betas'
+    sizes = {k: told.config[k] for k in names if k in told.config}
     new = cls.from_encoder(brain, seed=seed, bypass=bypass, **sizes)
     new.told.load_state_dict(told.state_dict())
     return new
@@ -238,6 +241,10 @@ class Denoiser(nn.Module):
         for name, p in conditioner.named_parameters():
             p.requires_grad_(name.startswith('told.') if reads else name != 'pos_embed')
 
+    def enable_gradient_checkpointing(self):
+        "Compute the denoiser's blocks again on the way back: a third of the memory."
+        self.unet.enable_gradient_checkpointing()
+
     def forward(self, z_t, t, x):
         "The guessed noise in `z_t`."
         return guess_noise(self.unet, z_t, t,
@@ -254,21 +261,44 @@ class FinetuneConfig:
     drop: float = 0.             # share of voxels set to zero; not where a readout speaks
     mix: float = 0.              # largest share of another trial; not where a readout speaks
     blank: float = .1            # share of trials that say nothing, for guidance
+    crop: float = 0.             # share of rows that random cuts remove, as published .2; 0: none
 
 # %% ../nbs/44_decode.ipynb #batch
+def cut_at_random(
+    images:torch.Tensor, # (trial, rgb, row, col)
+    g:torch.Generator, # of this step
+    crop:float=.2, # share of rows and columns that is cut off
+    share:float=.5, # of the pictures that are cut
+) -> torch.Tensor: # as large as before
+    "Pictures of which some are a cut at a random place, made large again (MinD-Vis)."
+    size = images.shape[-1]
+    kept = size - int(crop*size)
+    out = images.clone()
+    for i in (torch.rand(len(images), generator=g) < share).nonzero()[:, 0]:
+        r, c = torch.randint(size - kept + 1, (2,), generator=g).tolist()
+        out[i] = nn.functional.interpolate(images[i:i+1, :, r:r+kept, c:c+kept], size=(size, size),
+                                           mode='bilinear', antialias=True)[0]
+    return out
+
 def finetune_batch(
     index:torch.Tensor, # trials of the batch
     g:torch.Generator, # of this step
     x:torch.Tensor, # all responses (trial, voxel), or all readings (trial, chan, row, col)
-    z:torch.Tensor, # latents of their pictures, (trial, chan, row, col)
+    z:torch.Tensor, # latents of their pictures, (trial, chan, row, col); with `crop` the pictures
     prediction:str, # what the denoiser is asked for
     blank:float=.1, # share of trials that say nothing
+    betas:tuple=BETAS, # of the noise schedule
+    crop:float=0., # share of rows that a random cut removes
+    codec=None, # makes latents of cut pictures
     **change, # noise, drop, mix: see `augment`; for responses only
 ) -> dict: # z_t, t, told, target
     "Noised latents of a batch and what the denoiser is told of them."
     away = torch.rand(len(index), *[1]*(x.ndim - 1), generator=g) < blank
     told = augment(x[index], g, **change) if change else x[index]
-    return draw_noise(z[index], g, prediction) | dict(told=told.masked_fill(away, 0))
+    now = z[index] if not crop else encode(
+        codec, cut_at_random(to_tensor(z[index.numpy()]), g, crop))
+    noised = draw_noise(now, g, prediction, betas=betas)
+    return noised | dict(told=told.masked_fill(away, 0))
 
 # %% ../nbs/44_decode.ipynb #judge
 def finetune_judge(
@@ -285,7 +315,8 @@ def finetune_judge(
         raise DataError('each response needs its picture', len(held[0]), f'{len(z)} pictures',
                         'held')
     told = _all(conditioner.read if reads else conditioner.pad, held[0], conditioner.device)
-    noised = draw_noise(z, generator(seed, 'finetune', 'judge'), conditioner.config.prediction)
+    noised = draw_noise(z, generator(seed, 'finetune', 'judge'), conditioner.config.prediction,
+                        betas=conditioner.config.betas)
     batch = noised | dict(told=told)
     def judge(model):
         device = next(model.parameters()).device
@@ -305,18 +336,21 @@ def finetune(
     noise:float=0., drop:float=0., mix:float=0., # augmentation of responses, see `augment`
     blank:float=.1, # share of trials whose response is set to zero, for guidance
     readings=None, # cross-fitted, from `fit_readout`; they take the place of the responses
+    crop:float=0., # share of rows that a random cut of every second picture removes
     out=None, seed:int=0, progress:bool=True, device=None, # as in `train`
     held=None, # responses and pictures to judge by, of validation trials; logged as `val_total`
 ) -> Trained: # model is a `Denoiser`, with `.conditioner` and `.unet`
     "Phase 3: train conditioner and denoiser on pairs."
     told, reads = x if readings is None else readings, readings is not None
-    told, z = torch.as_tensor(np.asarray(told, np.float32)), encode(codec, images)
+    told = torch.as_tensor(np.asarray(told, np.float32))
+    z = images if crop else encode(codec, images)      # a picture that is cut is coded at each step
     if len(told) != len(z):
         raise DataError('each response needs its picture', len(told), f'{len(z)} pictures')
     model = Denoiser(conditioner, unet, train_unet, reads)
     change = {} if reads else dict(noise=noise, drop=drop, mix=mix)
     make_batch = partial(finetune_batch, x=told, z=z, prediction=conditioner.config.prediction,
-                         blank=blank, **change)
+                         blank=blank, betas=conditioner.config.betas, crop=crop, codec=codec,
+                         **change)
     judge = held and finetune_judge(conditioner, codec, held, reads, config.bs, seed)
     return train(model, make_batch, guess_losses, len(told), config, out, seed, 'finetune',
                  progress, device, judge)
@@ -333,7 +367,7 @@ class BrainToImagePipeline(DiffusionPipeline):
     def __init__(self,
         conditioner:BrainConditioner, # after phase 3
         unet:UNet2DConditionModel, # after phase 3
-        codec:VQModel, # trained without a brain
+        codec:VQModel|AutoencoderKL, # trained without a brain
         scheduler, # from `make_scheduler`
         chunk:int=32, # rows computed together; results depend on it in the last bits
         intake:Intake=None, # what is done to responses as they come; needed by `decode` alone
@@ -342,6 +376,10 @@ class BrainToImagePipeline(DiffusionPipeline):
         if (told := scheduler.config.prediction_type) != (own := conditioner.config.prediction):
             raise DataError('the sampler expects another guess', own, told, 'prediction',
                             'see make_scheduler')
+        known, s = tuple(conditioner.config.betas), scheduler.config
+        if known != (s.beta_start, s.beta_end):
+            raise DataError('the sampler knows another noise schedule', known,
+                            (s.beta_start, s.beta_end), 'betas', 'see make_scheduler')
         if intake is not None:
             conditioner.pad(torch.zeros(1, len(intake.voxels)))       # refuses another width
         self.register_modules(conditioner=conditioner, unet=unet, codec=codec, scheduler=scheduler,
@@ -349,6 +387,17 @@ class BrainToImagePipeline(DiffusionPipeline):
         self.register_to_config(chunk=chunk)
 
 # %% ../nbs/44_decode.ipynb #keys
+def rows_at_once(
+    unet:UNet2DConditionModel, # denoiser
+    device=None, # it will run on; None: the CPU
+) -> int: # a power of two; rows of one pass of the sampler
+    "How many rows a denoiser takes at once: some 190 numbers for each of its finest channels."
+    u = unet.config
+    gpu = device is not None and torch.device(device).type == 'cuda'
+    room = torch.cuda.get_device_properties(device).total_memory//2 if gpu else 4*2**30
+    each = 4*190*u.sample_size**2*u.block_out_channels[0]
+    return 2**int(np.log2(np.clip(room/each, 1, 512 if gpu else 32)))
+
 def noise_keys(
     ids, # name of each trial, (trial,)
     samples:int, # for each

@@ -241,6 +241,11 @@ def _standin(name):
     def scalar(kind, data): return _numbers(data, kind, (), 'C')[()]
     def latin1(text, code): return text.encode('latin1')
     def empty(): return b''
+    def joined(*parts): return '/'.join(parts).replace('//', '/')
+    if re.fullmatch(r'pathlib\.(_local\.)?(Pure)?(Posix|Windows)?Path', name):
+        return _Maker(joined)
+    if name.endswith('.AttributeDict'):                   # of Lightning: a dict with dots
+        return dict
     return {'numpy.dtype': _Type, 'numpy.ndarray': _Array, 'numpy:_reconstruct': _Array,
             'numpy:_frombuffer': _Maker(_numbers), 'numpy:scalar': _Maker(scalar),
             '_codecs.encode': _Maker(latin1), 'builtins.bytes': _Maker(empty),
@@ -306,10 +311,12 @@ def _read_torch(file, allowed, shell):
     import torch
     with _nothing_else() as trust:
         names = sorted(trust.get_unsafe_globals_in_checkpoint(file))
-        if bad := [n for n in names if allowed is None or not allowed(n)]:
+        known = {n: s for n in names if (s := _standin(n)) is not None}
+        if bad := [n for n in names if n not in known and (allowed is None or not allowed(n))]:
             raise DataError('this file asks to run code', 'tensors and plain values', bad,
                             fix='do not load it in any other way')
-        trust.add_safe_globals([(type(n.rpartition('.')[2], (shell,), {}), n) for n in names])
+        shells = {n: type(n.rpartition('.')[2], (shell,), {}) for n in names if n not in known}
+        trust.add_safe_globals([(made, n) for n, made in (known | shells).items()])
         file.seek(0)
         return torch.load(file, map_location='cpu', weights_only=True)
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VoxelEmbed', 'OwnMaps', 'OwnEmbed', 'init_weights', 'fresh', 'check_hidden', 'hidden_mse', 'TokenAutoencoder',
-           'MaskedAutoencoder', 'AutoencoderConfig']
+           'MaskedAutoencoder', 'AutoencoderConfig', 'padded']
 
 # %% ../nbs/23_mae.ipynb #imports
 from dataclasses import dataclass
@@ -231,6 +231,7 @@ class MaskedAutoencoder(TokenAutoencoder):
         dropped:list=None, # voxels of the source that were left out, by place
         tied:bool=True, # one map for all patches, as published; False: each has its own
         adapted_from:int=None, # voxels that the weights were trained on, where these are others
+        wrap:bool=False, # pad with the first voxels again, as published, in place of zeros
     ):
         if n_voxels % patch_size:
             raise DataError('voxels do not split into patches', f'a multiple of {patch_size}',
@@ -289,11 +290,20 @@ def check(self:MaskedAutoencoder, x):
                         f'NaN or infinity in trials {bad}', 'x')
 
 # %% ../nbs/23_mae.ipynb #pad
+def padded(
+    x:torch.Tensor, # (trial, voxel)
+    full:int, # voxels wanted, less than twice as many
+    wrap:bool=False, # with the first voxels again; False: with zeros
+) -> torch.Tensor: # (trial, full)
+    "Responses filled up to a whole number of patches."
+    extra = full - x.shape[1]
+    return torch.cat([x, x[:, :extra]], 1) if wrap else F.pad(x, (0, extra))
+
 @patch
 def pad(self:MaskedAutoencoder, x):
-    "Measured responses with the zeros this model was trained with; filled ones stay."
+    "Measured responses with the padding this model was trained with; filled ones stay."
     full, measured = self.config.n_voxels, self.config.n_voxels - self.config.n_padded
     if x.ndim != 2 or x.shape[1] not in (full, measured):
         raise DataError('the responses do not fit the model', f'(trial, {measured})',
                         tuple(x.shape), 'x', 'use the voxels of the training record')
-    return F.pad(x, (0, full - x.shape[1]))
+    return padded(x, full, self.config.wrap)

@@ -271,6 +271,10 @@ def _fill(files, mask, affine, train):
             good &= np.ptp(x[own][train[own]], axis=0) > 0
     return (x if good.all() else x[:, good]), good
 
+def _split(own):
+    "Split of each trial, from the place of its picture in the subject's list."
+    return np.where(own > 1000, 'train', 'test')               # everybody saw the first thousand
+
 # %% ../nbs/15_nsd.ipynb #brick-pictures
 def _pictures(path, pictures):
     "All pictures of the brick, by name; a shortened study may have a shorter one."
@@ -304,11 +308,12 @@ def load_nsd(
     if not inside.any():
         raise DataError('the mask is empty', 'values above 0', np.unique(labels),
                         data/space/f'roi/{mask}.nii.gz')
-    x, good = _fill(files, inside, like.affine, own > 1000)
+    split = _split(own)
+    x, good = _fill(files, inside, like.affine, split == 'train')
     masks = nsd_regions(data/space/'roi', inside, like)
     brick, told = path/'nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5', data/'behav/responses.tsv'
     return Recording.from_arrays(
-        x, [nsd_name(n) for n in number], np.where(own > 1000, 'train', 'test'),
+        x, [nsd_name(n) for n in number], split,
         subject=f'sub-{s:02d}', roi={k: m[good] for k,m in masks.items() if m[good].any()},
         session=np.repeat([f'ses-{n:02d}' for n in files], TRIALS),
         run=read_responses(told, list(files), number) if told.is_file() else '',

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'EARLY', 'PartsConfig', 'Config', 'method_part', 'make_config', 'saved_config', 'Entry', 'roster', 'decoded',
-           'ceiling_row', 'rows_for', 'Results', 'start', 'brain_of', 'run', 'train_until', 'save_results',
-           'load_results']
+           'ceiling_row', 'rows_for', 'Results', 'start', 'suited', 'side_of', 'check_sizes', 'run', 'train_until',
+           'save_results', 'load_results']
 
 # %% ../nbs/81_pipeline.ipynb #imports
 import json
@@ -17,13 +17,14 @@ import numpy as np
 from .core import DataError, atomic_file, pick_device
 from .files import load_npz, read_json
 from .settings import changed, flat, names_of, refuse_name
-from .stages import Stages, load_arrays, save_arrays, writing
+from .stages import Stages, crew, load_arrays, save_arrays, writing
 from .study import StudyConfig, check_study, open_study
 from .ridge import MeanPicture, RidgeDecoder
-from .autoencoder import decode, encode
-from .cad import (CadConfig, ContrastAttendDiffuse, Parts, cad_config, load_parts,
-                        measured)
+from .autoencoder import decode, encode, square_side
+from .unet import LabelConditioner
+from .cad import CadConfig, ContrastAttendDiffuse, Parts, cad_config, measured
 from .cost import about_run, estimate
+from .parts import load_parts
 from .controls import Shuffled
 from .scores import Row, score_table, scores_for, tests_for
 
@@ -35,6 +36,8 @@ class PartsConfig:
     image_model: str = ''        # of pictures, for phase 2
     codec: str = ''              # pictures to latents and back
     prior: str = ''              # denoiser trained without a brain
+    ldm: str = ''                # codec and prior in one: .ckpt, folder of diffusers, or hub id
+    ldm_config: str = ''         # sizes of a .ckpt, its .yaml; '' where it is cin256-v2
 
 @dataclass(frozen=True)
 class Config(CadConfig):
@@ -64,7 +67,7 @@ def _digits(c):
                    sampling=replace(c.sampling, guidance=1.))
 
 def make_config(
-    preset:str='small', # 'tiny', 'small' or 'medium'
+    preset:str='small', # 'tiny', 'small', 'medium' or 'paper'
     data:str='sim', # 'sim', 'digits69', 'recording' or 'hcp'
     changes:dict=None, # dotted name -> value, such as {'pretrain.steps': 500}
     **over, # fields of `Config` or `StudyConfig` to set, such as seed or path
@@ -74,6 +77,9 @@ def make_config(
     c = Config(**{f.name: getattr(sizes, f.name) for f in fields(CadConfig)}, preset=preset)
     singles = 1 if preset in ('tiny', 'medium') else 2
     c = replace(c, study=StudyConfig(data=data, world=preset, singles=singles))
+    if preset == 'paper':
+        c = replace(c, study=StudyConfig(data, world='medium', size=256, norm='published',
+                                         val_share=0., singles=1))
     if data == 'digits69':
         c = _digits(c)
     own = {f.name for f in fields(Config)} - {'study', 'parts'}
@@ -196,27 +202,57 @@ def start(
     config:Config, # what to do
     out, # folder of the run
     say=None, # a function that is told what happens
-    device=None, progress:bool=True, # as in `run`
+    device=None, progress:bool=True, until:str='evaluate', # as in `run`
 ): # study, stages, entries
     "Everything before the first training: data read, parts loaded, choices written down."
     pick_device(device)
-    parts = load_parts(**asdict(config.parts))
+    parts, notes = load_parts(**asdict(config.parts))
+    config = suited(config, parts)
+    ContrastAttendDiffuse(method_part(config), out, parts).refuse_lack(until)
     study = open_study(config.study, config.seed)
+    check_sizes(parts, study)
     if parts.encoder is not None:
-        config = replace(config, brain=brain_of(config.brain, parts.encoder))
         old, new = measured(parts.encoder), study.rec.x.shape[1]
-        if say and old != new:
-            say(f'encoder: trained on {old:,} voxels, here {new:,}; its positions are adapted, '
-                'as published (the nearest old one)')
-    with atomic_file(Path(out)/'config.json') as tmp:
-        tmp.write_text(json.dumps(asdict(config), indent=1), encoding='utf-8')
+        if old != new:
+            notes.append(f'encoder: trained on {old:,} voxels, here {new:,}; its positions are '
+                         'adapted, as published (the nearest old one)')
+    for line in notes if say else ():
+        say(line)
+    if not crew()[0]:
+        with atomic_file(Path(out)/'config.json') as tmp:
+            tmp.write_text(json.dumps(asdict(config), indent=1), encoding='utf-8')
     stages = Stages(out, say)
     return study, stages, roster(config, stages, parts, device, progress)
 
-def brain_of(sizes, encoder):
-    "The sizes in a configuration as they are in an encoder that was handed in."
-    names = dict(patch='patch_size', dim='dim', depth='depth', heads='heads', mlp_ratio='mlp_ratio')
-    return replace(sizes, **{k: encoder.config[v] for k, v in names.items()})
+def suited(config, parts):
+    "The configuration with the sizes and habits of the parts that were handed in."
+    if parts.encoder is not None:
+        names = dict(patch='patch_size', dim='dim', depth='depth', heads='heads',
+                     mlp_ratio='mlp_ratio', wrap='wrap')
+        own = {k: parts.encoder.config[v] for k, v in names.items()}
+        config = replace(config, brain=replace(config.brain, **own))
+    if parts.prior is not None:
+        told = parts.prior.labels
+        kind = 'label' if isinstance(told, LabelConditioner) else 'picture'
+        own = dict(prediction=told.config.prediction, betas=tuple(told.config.betas))
+        config = replace(config, denoiser=replace(config.denoiser, told=kind, **own))
+        if (side := side_of(parts)) and config.study.data == 'recording':
+            config = replace(config, study=replace(config.study, size=side))
+    return config
+
+def side_of(parts):
+    "Rows of the pictures that codec and prior make together; None where one is trained."
+    if None in (parts.codec, parts.prior):
+        return None
+    folds = square_side(parts.codec)*2**(len(parts.codec.config.block_out_channels) - 1)
+    return parts.prior.unet.config.sample_size*folds
+
+def check_sizes(parts, study):
+    "Refuse pictures that a denoiser and a codec from elsewhere cannot make."
+    side, own = side_of(parts), study.size
+    if side and own and side != own:
+        raise DataError('the pictures of this data do not fit the diffusion model', f'{side} rows',
+                        own, 'study', 'prepared recordings are cut to any size; worlds are not')
 
 # %% ../nbs/81_pipeline.ipynb #run
 def run(
@@ -227,14 +263,14 @@ def run(
     until:str='evaluate', # the last stage, one of STAGES
     say=None, # a function that is told what happens, such as `print`
     foretell:bool=False, # say how long it will take, from the first steps of each stage
-) -> Results|None: # None when stopped before the evaluation
+) -> Results|None: # None when stopped before the evaluation, and for all but one of a crew
     "Train, decode and judge; finished stages are reused."
     if until not in STAGES:
         raise DataError('no such stage', STAGES, until, 'until')
     with writing(out):
-        study, stages, entries = start(config, out, say, device, progress)
+        study, stages, entries = start(config, out, say, device, progress, until)
         check_study(study, learn=until != 'pretrain', test=until in ('decode', 'evaluate'))
-        if foretell and say and 'finetune' not in stages.latest():
+        if foretell and say and crew()[1] == 1 and 'finetune' not in stages.latest():
             say(estimate(method_part(config), study, config.repeats, config.study.singles, device))
         if until in EARLY:
             return train_until(entries[0], study, until)
@@ -245,6 +281,8 @@ def run(
             return None
         rows.append(ceiling_row(entries[0].decoder.codec, test))
         scores = scores_for(study, test, stages, config.seed, device, progress)
+        if crew()[0]:
+            return None                                # the first of a crew judges
         table = score_table(rows, test.shown, test.target, scores, tests_for(rows), config.seed,
                             test.mean.subject)
         found = Results(table, {'shown': test.shown[:, None]} | {r.name: r.pictures for r in rows},

@@ -205,10 +205,15 @@ def validation(
 class BrainConfig(AutoencoderConfig):
     "Sizes of the brain's autoencoder, and its loss beside the two contrasts."
     mse_weight: float = 0.       # of the squared error on hidden voxels
+    self_weight: float = 1.      # of the contrast with the originals
+    cross_weight: float = .5     # of the contrast with the other view
+    contrast_weight: float = 1.  # of both contrasts; 'released' code: .5, with self_weight .5
+    wrap: bool = False           # pad with the first voxels again, as published; False: zeros
 
     def sizes(self) -> dict:
         "Arguments of a `DCMAE`, but for the number of voxels."
-        return super().sizes() | dict(mse_weight=self.mse_weight)
+        names = 'mse_weight', 'self_weight', 'cross_weight', 'contrast_weight', 'wrap'
+        return super().sizes() | {k: getattr(self, k) for k in names}
 
 def _noted(n, patch, dropped):
     "What a model's config says of its voxels: padding behind the measured ones, and what is gone."

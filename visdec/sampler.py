@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
 from .core import DataError
-from .noise import SCHEDULE
+from .noise import BETAS, SCHEDULE
 from .unet import Condition, guess_noise
 
 # %% ../nbs/43_sampler.ipynb #make_scheduler
@@ -22,12 +22,14 @@ MAKE = {'ddim': (DDIMScheduler, dict(clip_sample=False, set_alpha_to_one=False, 
 def make_scheduler(
     name:str='dpm++', # 'ddim', 'plms' or 'dpm++'
     prediction:str='v_prediction', # what the denoiser guesses; 'epsilon' for published weights
+    betas:tuple=BETAS, # first and last of the noise schedule it was trained with
 ): # a scheduler of diffusers
     "How to walk from noise to latent."
     if name not in MAKE:
         raise DataError('no such sampler', list(MAKE), name, 'scheduler')
     make, settings = MAKE[name]
-    return make(**(SCHEDULE | dict(prediction_type=prediction)), **settings)
+    own = dict(prediction_type=prediction, beta_start=betas[0], beta_end=betas[1])
+    return make(**(SCHEDULE | own), **settings)
 
 # %% ../nbs/43_sampler.ipynb #start_noise
 def start_noise(

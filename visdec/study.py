@@ -174,14 +174,16 @@ def identity(self:Pictures):
 class Joined:
     "Rows of several sources one after another, (trial, voxel); an index reads what it names."
     def __init__(self,
-        *parts, # arrays, memory maps, stores, with equal numbers of voxels
-    ):
+        *parts, # arrays, memory maps, stores
+        wide:int=None, # voxels of a row; None: all have as many. Longer rows are cut off, shorter
+    ): # ones begin again, as published
         self.parts = [p for p in parts if p is not None and len(p)]
-        if len(wide := {p.shape[1] for p in self.parts}) != 1:
-            raise DataError('sources differ in voxels', 'one number', sorted(wide), 'unlabelled',
+        found = {p.shape[1] for p in self.parts}
+        if wide is None and len(found) != 1:
+            raise DataError('sources differ in voxels', 'one number', sorted(found), 'unlabelled',
                             'train on them after each other: `--encoder` hands one on')
         self.starts = np.cumsum([0, *map(len, self.parts)])
-        self.shape = int(self.starts[-1]), wide.pop()
+        self.shape = int(self.starts[-1]), wide or found.pop()
     def __len__(self): return self.shape[0]
     def __getitem__(self, index):
         rows = np.arange(len(self))[index]
@@ -189,7 +191,8 @@ class Joined:
         out = np.empty((len(part), self.shape[1]), np.float32)
         for k in np.unique(part):
             own = part == k
-            out[own] = np.asarray(self.parts[k][np.atleast_1d(rows)[own] - self.starts[k]])
+            part_k = np.asarray(self.parts[k][np.atleast_1d(rows)[own] - self.starts[k]])
+            out[own] = np.take(part_k, range(self.shape[1]), 1, mode='wrap')
         return out if np.ndim(rows) else out[0]
     def identity(self):
         "What these rows are."
@@ -216,6 +219,7 @@ class Study:
     size: int = None             # rows and columns of decoded pictures; None: as they are
     rest: object = None          # more responses without pictures, normalised, (sample, voxel)
     gallery: Gallery|None = None # pictures without a brain; None: the training pictures
+    together: bool = False       # phase 1 may mix rest and data of other numbers of voxels
     world: str = ''              # simulated world whose evaluator judges; '' where there is none
     way_in: dict = field(default_factory=dict)   # how responses were normalised, see `way_in`
 
@@ -232,12 +236,18 @@ class Study:
 def unlabelled(self:Study) -> Joined: # (trial, voxel)
     "All responses that phase 1 may read: rest and training trials, none of val or test."
     parts = [self.seen.of(s).x for s in ('rest', 'train') if (self.seen.split == s).any()]
-    return Joined(self.rest, *parts)
+    return Joined(self.rest, *parts, wide=self.wide())
+
+@patch
+def wide(self:Study):
+    "Voxels of the longest responses, where phase 1 learns from several kinds together; else None."
+    return max(self.rest.shape[1], self.rec.x.shape[1]) if self.together else None
 
 @patch
 def held(self:Study): # responses (trial, voxel), or None
     "Responses that judge phase 1: those of the validation trials."
-    return self.seen.of('val').x if (self.seen.split == 'val').any() else None
+    val = self.seen.of('val').x if (self.seen.split == 'val').any() else None
+    return val if val is None or not self.together else Joined(val, wide=self.wide())[:]
 
 # %% ../nbs/18_study.ipynb #pairs
 @patch
@@ -315,7 +325,7 @@ def tested(self:Study,
 # %% ../nbs/18_study.ipynb #way_in
 def way_in(
     raw:Recording, # as loaded, with training trials
-    unit:str, # of normalisation: 'run', 'session', 'train'; 'none' where it came normalised
+    unit:str, # of normalisation, see `Recording.zscored`; 'none' where it came normalised
     voxels=None, # places of the voxels that were kept; None: all
 ) -> dict: # plain values and arrays
     "What was done to responses on their way in, with constants from training trials."
@@ -323,9 +333,12 @@ def way_in(
     train = raw.split == 'train'
     people = np.unique(raw.subject[train]).tolist()
     own = [np.asarray(raw.x[train & (raw.subject == s)], np.float64) for s in people]
+    def numbers(f):                                       # of each voxel, or of all as one
+        whole = unit == 'published'
+        own_of = [np.full(p.shape[1], f(p)) if whole else f(p, axis=0) for p in own]
+        return np.stack(own_of)[:, kept].astype(np.float32)
     return dict(n_source=raw.x.shape[1], unit=unit, voxels=kept, subjects=people,
-                mean=np.stack([p.mean(0)[kept] for p in own]).astype(np.float32),
-                std=np.stack([p.std(0)[kept] for p in own]).astype(np.float32),
+                mean=numbers(np.mean), std=numbers(np.std),
                 note=str(raw.meta.get('source', '')), n_train=int(train.sum()))
 
 # %% ../nbs/18_study.ipynb #StudyConfig
@@ -337,8 +350,9 @@ class StudyConfig:
     subject: str = ''            # one subject; '' takes all (simulated: sub-01)
     world: str = 'small'         # size of the simulated world
     size: int = 0                # rows of decoded pictures; 0: what the source or the world says
-    norm: str = 'run'            # unit of z-scoring, where responses are raw
+    norm: str = 'run'            # unit of z-scoring: run, session, train, or published (all as one)
     val_share: float = .1        # of the training units, held out to judge training
+    rest: str = ''               # a store of resting runs, for phase 1 together with the data
     voxels: int = 0              # keep the best by training correlation; 0 keeps all
     singles: int = 2             # single test trials of each subject and picture
 
@@ -405,7 +419,7 @@ def best_voxels(
 def _ready(raw, c, seed, **more):
     "A study of one record: normalise, carve, choose voxels, remember the way in."
     fresh = raw.meta.get('norm', 'raw') == 'raw'
-    unit = raw.meta.get('norm_unit', c.norm)
+    unit = c.norm if c.norm == 'published' else raw.meta.get('norm_unit', c.norm)
     rec = raw.zscored(unit) if fresh else raw
     two_rest = (rec.split == 'rest').all() and len(np.unique(rec.subject)) > 1
     if c.val_share and ((rec.split == 'train').any() or two_rest):
@@ -446,7 +460,10 @@ def _recording(c, seed):
         recs = [r for r in recs if c.subject in r.subject]
     if not recs:
         raise DataError('no such subject', found=c.subject, where=c.path)
-    return _ready(together(recs), c, seed, size=c.size or world_of(c.world).size)
+    study = _ready(together(recs), c, seed, size=c.size or world_of(c.world).size)
+    if c.rest:
+        study.rest, study.together = open_prepared(folders_in(c.rest)[0]).x, True
+    return study
 
 SOURCES = dict(sim=_sim, digits69=_digits, recording=_recording, hcp=_recording)
 

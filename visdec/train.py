@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['ASIDE', 'CHOICES', 'Trained', 'TrainConfig', 'param_groups', 'lr_at', 'Step', 'rows_of', 'read_checkpoint',
-           'return_memory', 'train']
+           'return_memory', 'compiled', 'ahead', 'train']
 
 # %% ../nbs/22_train.ipynb #imports
-import ctypes, hashlib, json, math, time, warnings
+import ctypes, hashlib, json, math, os, shutil, time, warnings
 from collections import namedtuple
-from dataclasses import asdict, dataclass, field, fields
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, fields, replace
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class TrainConfig:
     lr: float = 1e-3                 # highest learning rate
     min_lr: float = 0.               # learning rate at the end
     warmup: int = 20                 # steps from 0 to `lr`
+    epochs: float = 0.               # passes over the trials in place of steps, warmup too; 0: none
     betas: tuple = (.9, .95)         # AdamW's averages
     weight_decay: float = .05        # on matrices, never on biases and norms
     clip: float = .8                 # largest norm of all gradients together; 0 is off
@@ -39,6 +41,7 @@ class TrainConfig:
     negatives: str = 'batch'         # of a contrast; 'micro' permits accumulation with fewer
     ema: float = 0.                  # decay of the average over steps that is the result; 0 is off
     mixed_precision: str = 'auto'    # 'no', 'bf16', 'fp16'; 'auto': bf16 on GPUs that have it
+    compile: str = ''                # '', 'default', or 'reduce-overhead' for small models on a GPU
     save_every: int = field(default=100, metadata=ASIDE)    # steps between checkpoints
     log_every: int = field(default=10, metadata=ASIDE)      # steps between lines of the log
     validate_every: int = field(default=0, metadata=ASIDE)  # steps between validations
@@ -46,8 +49,17 @@ class TrainConfig:
 
     def __post_init__(self): _checked(self)
 
+    def over(self, n):
+        "The same, with passes over `n` trials counted in steps."
+        if not self.epochs:
+            return self
+        each = -(-n//min(self.bs, n))
+        return replace(self, steps=round(self.epochs*each), warmup=round(self.warmup*each),
+                       epochs=0.)
+
 # %% ../nbs/22_train.ipynb #checked
-CHOICES = dict(negatives=('batch', 'micro'), mixed_precision=('auto', 'no', 'bf16', 'fp16'))
+CHOICES = dict(negatives=('batch', 'micro'), mixed_precision=('auto', 'no', 'bf16', 'fp16'),
+               compile=('', 'default', 'reduce-overhead'))
 
 def _checked(config):
     "Refuse a setting that no training can follow; names the field."
@@ -212,6 +224,38 @@ def _device(device):
 # %% ../nbs/22_train.ipynb #start
 def _params(opt): return [p for g in opt.param_groups for p in g['params']]
 
+def compiled(
+    losses, # (model, batch) -> named tuple
+    mode:str, # as in `TrainConfig`
+    place:torch.device, # of the training
+): # the same, as one program where that can be made
+    "A loss that torch turns into one program; without a C++ compiler it stays, said aloud."
+    if not mode:
+        return losses
+    makers = os.environ.get('CXX', 'g++'), 'clang++'
+    if place.type == 'cpu' and not any(map(shutil.which, makers)):
+        warnings.warn('no C++ compiler is here: the training goes on, not compiled')
+        return losses
+    return torch.compile(losses, mode=mode)
+
+def ahead(
+    made, # step -> batch
+    steps, # to make batches for, in order
+    on:bool, # make the next one while this one is used; pays on a GPU
+): # yields batches
+    "Batches in order; each is the same, whenever it is made."
+    if not on:
+        yield from map(made, steps)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        waiting = None
+        for s in steps:
+            coming, waiting = waiting, pool.submit(made, s)
+            if coming:
+                yield coming.result()
+        if waiting:
+            yield waiting.result()
+
 def _start(model, losses, config, device, out):
     "Accelerator, prepared step and optimiser, averaged weights."
     from accelerate import Accelerator
@@ -231,8 +275,8 @@ def _start(model, losses, config, device, out):
             return_memory()
     groups = param_groups(model, config.weight_decay)
     opt = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
-    step, opt = acc.prepare(Step(model, losses), opt)
-    ema = EMAModel(_params(opt), decay=config.ema) if config.ema else None
+    step, opt = acc.prepare(Step(model, compiled(losses, config.compile, place)), opt)
+    ema = EMAModel(_params(opt), decay=config.ema, foreach=not cpu) if config.ema else None
     return acc, step, opt, ema
 
 # %% ../nbs/22_train.ipynb #one_step
@@ -244,7 +288,8 @@ def _one_step(acc, step, opt, ema, batch, config, lr, seed):
         g['lr'] = lr
     parts = {}
     for i in range(config.accumulate):
-        piece = {k: v.to(acc.device) for k,v in rows_of(batch, i, config.accumulate).items()}
+        piece = {k: v.to(acc.device, non_blocking=True)
+                 for k,v in rows_of(batch, i, config.accumulate).items()}
         result = step(piece)
         acc.backward(result.total/config.accumulate)
         for k,v in result._asdict().items():
@@ -356,6 +401,7 @@ def train(
 ) -> Trained: # model with averaged weights when `ema` > 0, in eval mode; log
     "Train a stage; killed and called again, it ends with the same bits on the same machine."
     _fits(model, config, n)
+    config = config.over(n)
     path = Path(out)/f'{stage}.pt' if out else None
     identity = _identity(config, seed, stage, n, model, about) if path else None
     saved = read_checkpoint(path, identity) if path else None
@@ -363,9 +409,14 @@ def train(
     _shares(min(config.bs, n), acc.num_processes, config.accumulate)
     done, log = _restore(saved, acc, model, opt, ema) if saved else (0, [])
     protocol = _Protocol(acc, config, stage, done, log, progress)
-    for s in range(done, config.steps):
-        index, own = order(n, config.bs, s, seed, stage), derive(seed, stage, 'step', s)
+    gpu = acc.device.type == 'cuda'
+    def made(s):
+        index = order(n, config.bs, s, seed, stage)
         batch = make_batch(index, generator(seed, stage, 'batch', s))
+        return {k: v.pin_memory() if gpu and not v.is_cuda else v for k,v in batch.items()}
+    steps = range(done, config.steps)
+    for s, batch in zip(steps, ahead(made, steps, gpu)):
+        own = derive(seed, stage, 'step', s)
         parts = _one_step(acc, step, opt, ema, batch, config, lr_at(s, config), own)
         judge, save, write = _due(s, config, validate)
         if save or write:

@@ -25,7 +25,7 @@ from .train import Trained, TrainConfig, train
 from .mae import fresh
 from .look import ANGLES, WAVES, seen_of
 from .autoencoder import encode
-from .noise import PREDICTIONS, draw_noise, noise_loss
+from .noise import BETAS, PREDICTIONS, draw_noise, noise_loss
 
 # %% ../nbs/42_unet.ipynb #unet_config
 # channels, heads, context_dim, time_dim
@@ -65,6 +65,10 @@ def guess_noise(
 ) -> torch.Tensor: # like z_t
     "What the network guesses: the noise in `z_t`, or the velocity where it was trained for that."
     context, temb = condition
+    if (door := getattr(unet.config, 'class_embed_type', 'identity')) != 'identity':
+        raise DataError('this denoiser would not hear the time vector',
+                        "class_embed_type='identity'", repr(door), 'unet',
+                        'import it with visdec.parts.read_ldm')
     n, dim, time = len(z_t), unet.config.cross_attention_dim, time_dim(unet)
     fits = context.ndim == 3 and context.shape[::2] == (n, dim) and temb.shape == (n, time)
     if not fits:
@@ -91,6 +95,7 @@ class LabelConditioner(ModelMixin, ConfigMixin):
         time_dim:int, # width of the time embedding
         n_tokens:int=4, # tokens of each label
         prediction:str='v_prediction', # what its denoiser guesses; a note for samplers
+        betas:tuple=BETAS, # of its noise schedule; a note, too
     ):
         super().__init__()
         if prediction not in PREDICTIONS:
@@ -117,6 +122,7 @@ class PictureConditioner(ModelMixin, ConfigMixin):
         context_dim:int, # width of a context token
         time_dim:int, # width of the time embedding
         prediction:str='v_prediction', # what its denoiser guesses; a note for samplers
+        betas:tuple=BETAS, # of its noise schedule; a note, too
     ):
         super().__init__()
         if prediction not in PREDICTIONS:
@@ -219,13 +225,14 @@ def prior_batch(
     null:int, # the null label; None for looks
     drop:float, # share of labels that is replaced by it
     prediction:str, # what the denoiser is asked for
+    betas:tuple=BETAS, # of the noise schedule
 ) -> dict: # z_t, t, told, target
     "Noised latents of a batch, some without their label."
     if null is None:
-        noised = draw_noise(z[index], generator, prediction)
+        noised = draw_noise(z[index], generator, prediction, betas=betas)
         return noised | dict(told=roughen(labels[index], generator, drop))
     away = torch.rand(len(index), generator=generator) < drop
-    noised = draw_noise(z[index], generator, prediction)
+    noised = draw_noise(z[index], generator, prediction, betas=betas)
     return noised | dict(told=labels[index].masked_fill(away, null))
 
 # %% ../nbs/42_unet.ipynb #PriorConfig
@@ -234,6 +241,7 @@ class PriorConfig:
     "What the denoiser is told while there is no brain, and how large it is."
     told: str = 'picture'              # a look at the picture, or its 'label' as published
     prediction: str = 'v_prediction'   # what it guesses; 'epsilon' as published
+    betas: tuple = BETAS               # first and last of the noise schedule
     label_tokens: int = 4              # context tokens of a label; 1 as published
     label_drop: float = .1             # share of labels, or looks, that say nothing, for guidance
     kind: str = 'small'                # sizes: 'tiny', 'small', 'medium' or 'paper'
@@ -257,6 +265,7 @@ def train_prior(
     n_tokens:int=4, # context tokens of a label
     prediction:str='v_prediction', # what the denoiser guesses; 'epsilon' as published
     device=None, # None: a GPU when there is one
+    betas:tuple=BETAS, # of the noise schedule
 ) -> Trained: # model is a `Prior`
     "Train a denoiser on pictures and their labels, or looks at them, without a brain."
     z, n_labels, more = encode(codec, images), None, {}
@@ -265,11 +274,11 @@ def train_prior(
         if len(labels) != len(z) or labels.min() < 0:
             raise DataError('each picture needs a label from 0 up', len(z), len(labels), 'labels')
         n_labels, more = int(labels.max()) + 1, dict(n_tokens=n_tokens)
-    prior = fresh(Prior.of, dict(unet=unet, n_labels=n_labels, prediction=prediction, **more), seed,
-                  'prior')
+    prior = fresh(Prior.of, dict(unet=unet, n_labels=n_labels, prediction=prediction,
+                                 betas=list(betas), **more), seed, 'prior')
     if labels is None:
         labels = prior.labels.standardise(seen_of(z, images), learn=True)
     make_batch = partial(prior_batch, z=z, labels=labels, null=n_labels, drop=drop,
-                         prediction=prediction)
+                         prediction=prediction, betas=betas)
     return train(prior, make_batch, guess_losses, len(z), config, out, seed, 'prior', progress,
                  device)
