@@ -1,13 +1,19 @@
-"""Measure one training step of phase 1 (chapter 25) against the plain formulation, side by side.
+"""Measure the parts that take the time, side by side in one run, as shares of what the machine can do.
 
-    python .github/tools/bench_phase1.py paper                    4,192 voxels, 164.8 M parameters, batch 8 and 24: time, memory (5 min)
-    python .github/tools/bench_phase1.py curve                    time over batch and width at the shapes of tiny and small
-    python .github/tools/bench_phase1.py gpu --bs 250             bf16 on one GPU
-    python .github/tools/bench_phase1.py paper --rounds 3 --json out.json
+    python .github/tools/bench.py paper                    phase 1: 4,192 voxels, 164.8 M parameters, batch 8 and 24: time, memory (5 min)
+    python .github/tools/bench.py curve                    phase 1: time over batch and width at the shapes of tiny and small
+    python .github/tools/bench.py gpu --bs 250             phase 1 on one GPU, bf16: plain, fast, compiled
+    python .github/tools/bench.py prior --preset small     a step of the prior: eager, compiled (--modes 'default reduce-overhead')
+    python .github/tools/bench.py sampling --preset small  a look of the sampler, for passes of 8 to 512 rows
+    python .github/tools/bench.py loader                   share of its time that phase 1 waits for its batches
+    python .github/tools/bench.py paper --rounds 3 --json out.json
+    python .github/tools/bench.py prior --device cuda      any part that takes --device
 
+Phase 1 comes in variants:
 plain   two separate passes, attention by an explicit softmax, AdamW parameter by parameter
 fast    both views in one pass, fused attention, fused AdamW: what `pretrain` does
 lean    fast, with gradient checkpointing (TrainConfig.checkpointing)
+compiled  fast, its losses as one program (TrainConfig.compile)
 
 Each variant lives in a process of its own and makes a step when told to, so the variants take turns within every
 round; the first step of each is not counted. Times are medians over rounds, memory is the peak of the process
@@ -49,10 +55,11 @@ def worker(kind, settings, bs, device, threads):
         p1, p2 = model.predict(x, h1), model.predict(x, h2)
         q, t = p1.flatten(1), c.temperature
         return c.mse_weight*hidden_mse(p1, model.patches(x), h1) + c.contrast_weight*(c.self_weight*info_nce(q, x, t) + c.cross_weight*info_nce(q, p2.flatten(1), t))
+    losses = torch.compile(model.losses) if kind == 'compiled' else model.losses
     def step(s):
         h1, h2 = hide(2*bs, model.n_patches, .75, generator(0, s)).to(device).chunk(2)
         with torch.autocast(device, torch.bfloat16, enabled=gpu):
-            loss = plain(x, h1, h2) if kind == 'plain' else model.losses(x, h1, h2).total
+            loss = plain(x, h1, h2) if kind == 'plain' else losses(x, h1, h2).total
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), .8)
         opt.step(); opt.zero_grad(set_to_none=True)
@@ -129,17 +136,112 @@ def curve(a):
 def gpu(a):
     import torch
     chip = rate('cuda')
-    vs = [Variant(k, PAPER, a.bs, 'cuda') for k in ('plain', 'fast')]
+    vs = [Variant(k, PAPER, a.bs, 'cuda') for k in ('plain', 'fast', 'compiled')]
     take_turns(vs, a.rounds, 5)
     rows = [dict(variant=v.name, seconds=round(v.median(), 4), peak_gb=round(v.peak, 2), share=round(flop(PAPER, a.bs)/1e9/v.median()/chip, 3)) for v in vs]
-    return dict(about(), gpu=torch.cuda.get_device_name(), chip_gflops=round(chip), rows=rows, speedup=round(vs[0].median()/vs[1].median(), 2))
+    return dict(about(), gpu=torch.cuda.get_device_name(), chip_gflops=round(chip), rows=rows, speedup=round(vs[0].median()/vs[-1].median(), 2))
+
+def denoiser(a):
+    "A prior of the asked size with random weights, and latents for it."
+    import torch
+    from visdec.core import generator
+    from visdec.mae import fresh
+    from visdec.unet import Prior, unet_config
+    side = dict(tiny=4, small=8, medium=16, paper=64)[a.preset]
+    chan = 3 if a.preset == 'paper' else 4
+    made = fresh(Prior.of, dict(unet=unet_config((chan, side, side), a.preset), n_labels=10), 0, 'bench')
+    return made, torch.randn(256, chan, side, side, generator=generator(0, 'z'))
+
+def forward_flop(prior, z):
+    "Floating-point operations of one look, by torch's own count."
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    with FlopCounterMode(display=False) as count, torch.no_grad(): prior(z, torch.zeros(len(z), dtype=torch.long), torch.zeros(len(z), dtype=torch.long))
+    return count.get_total_flops()
+
+def prior(a):
+    import copy
+    from functools import partial
+    import torch
+    from visdec.train import TrainConfig, train
+    from visdec.unet import guess_losses, prior_batch
+    if a.threads: torch.set_num_threads(a.threads)
+    made, z = denoiser(a)
+    chip, work, rows = rate(a.device, a.threads), 3*forward_flop(made, z[:a.bs]), []
+    batch = partial(prior_batch, z=z, labels=torch.arange(256) % 10, null=10, drop=.1, prediction='v_prediction')
+    for mode in ['', *a.modes.split()]:
+        times = []
+        for _ in range(a.rounds):
+            log = train(copy.deepcopy(made), batch, guess_losses, len(z), TrainConfig(steps=a.steps, bs=a.bs, log_every=a.steps//2, ema=.99, compile=mode, save_every=0),
+                        device=a.device, progress=False).log
+            times.append((log[-1]['seconds'] - log[1]['seconds'])/(log[-1]['step'] - log[1]['step']))     # the first half also compiles
+        seconds = statistics.median(times)
+        rows.append(dict(mode=mode or 'eager', ms=round(1e3*seconds, 2), share=round(work/1e9/seconds/chip, 3), loss=log[-1]['total']))
+        print(rows[-1], flush=True)
+    return dict(about(), what=f'a step of the prior, {a.preset}, batch {a.bs}, {a.device}', gflop=round(work/1e9, 1), chip_gflops=round(chip), rows=rows)
+
+def sampling(a):
+    import torch
+    from visdec.decode import rows_at_once
+    from visdec.sampler import make_scheduler, sample
+    if a.threads: torch.set_num_threads(a.threads)
+    made, z = denoiser(a)
+    chip, rows = rate(a.device, a.threads), []
+    unet = made.unet.to(a.device).eval()
+    for n in (8, 32, 128, 512):
+        if n > a.most: break
+        look = made.labels.null(n)
+        said = [o.to(a.device).detach() for o in look]
+        noise, times = torch.randn(n, *z.shape[1:]), []
+        for _ in range(a.rounds + 1):
+            start = time.perf_counter()
+            sample(unet, *said, noise, 10, scheduler=make_scheduler('ddim')).sum().item()
+            times.append((time.perf_counter() - start)/10)
+        seconds = statistics.median(times[1:])
+        work = forward_flop(made.cpu(), torch.randn(n, *z.shape[1:]))
+        unet = made.unet.to(a.device).eval()
+        rows.append(dict(rows=n, ms_a_look=round(1e3*seconds, 2), ms_a_row=round(1e3*seconds/n, 3), share=round(work/1e9/seconds/chip, 3)))
+        print(rows[-1], flush=True)
+    return dict(about(), what=f'a look of the sampler, {a.preset}, {a.device}', chip_gflops=round(chip), rows_at_once=rows_at_once(unet, a.device), rows=rows)
+
+def loader(a):
+    import tempfile
+    import numpy as np, torch
+    from visdec.contrast import DCMAE
+    from visdec.core import generator
+    from visdec.mae import fresh
+    from visdec.pretrain import rows as read, two_masks
+    from visdec.study import order
+    from visdec.train import ahead
+    gpu, settings = a.device.startswith('cuda'), PAPER if a.preset == 'paper' else SMALL
+    model = fresh(DCMAE, settings, 0, 'bench').to(a.device).train()
+    with tempfile.NamedTemporaryFile() as f:
+        x = np.memmap(f.name, np.float32, 'w+', shape=(4096, settings['n_voxels']))
+        for i in range(0, 4096, 512): x[i:i+512] = np.random.default_rng(i).standard_normal((512, settings['n_voxels']), np.float32)
+        def made(s):
+            index = order(len(x), a.bs, s, 0, 'bench')
+            one, two = two_masks(model, len(index), .75, generator(0, s))
+            return dict(x=read(x, index), hidden1=one, hidden2=two)
+        found = {}
+        for on in (False, True):
+            waited, start, batches = 0., time.perf_counter(), ahead(made, range(a.steps), on)
+            for _ in range(a.steps):
+                t = time.perf_counter(); batch = next(batches); waited += time.perf_counter() - t
+                with torch.autocast(a.device.split(':')[0], torch.bfloat16, enabled=gpu): model.losses(**{k: v.to(a.device) for k, v in batch.items()}).total.backward()
+                if gpu: torch.cuda.synchronize()
+                model.zero_grad()
+            found['ahead' if on else 'in turn'] = round(waited/(time.perf_counter() - start), 4)
+    return dict(about(), what=f'share of phase 1 that waits for batches of {a.bs}, {a.preset}, {a.device}', **found)
 
 if __name__ == '__main__':
     if sys.argv[1:2] == ['worker']: worker(*json.loads(sys.argv[2])); sys.exit()
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('what', choices=('paper', 'curve', 'gpu')); p.add_argument('--rounds', type=int, default=5); p.add_argument('--bs', type=int, default=250)
+    p.add_argument('what', choices=('paper', 'curve', 'gpu', 'prior', 'sampling', 'loader')); p.add_argument('--rounds', type=int, default=5); p.add_argument('--bs', type=int, default=0, help='0: 250 in phase 1, 64 elsewhere')
     p.add_argument('--threads', type=int, default=0, help='0: what torch takes'); p.add_argument('--json')
+    p.add_argument('--preset', default='small', choices=('tiny', 'small', 'medium', 'paper')); p.add_argument('--device', default='cpu')
+    p.add_argument('--steps', type=int, default=40); p.add_argument('--most', type=int, default=512); p.add_argument('--modes', default='')
     a = p.parse_args()
-    found = dict(paper=paper, curve=curve, gpu=gpu)[a.what](a)
+    a.bs = a.bs or (250 if a.what == 'gpu' else 64)
+    found = dict(paper=paper, curve=curve, gpu=gpu, prior=prior, sampling=sampling, loader=loader)[a.what](a)
     print(json.dumps(found, indent=1))
     if a.json: open(a.json, 'w').write(json.dumps(found, indent=1) + '\n')
