@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['SHELF', 'CIN256', 'VQ_CIN', 'CODECS', 'HUB_ID', 'HOMES', 'check_unet', 'check_joint', 'as_prior', 'unet_settings',
            'vq_settings', 'Ldm', 'read_yaml', 'read_compvis', 'read_diffusers', 'from_hub', 'read_ldm', 'read_encoder',
-           'load_part', 'load_parts']
+           'load_part', 'load_parts', 'suited', 'side_of', 'check_sizes']
 
 # %% ../nbs/49_parts.ipynb #imports
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from .contrast import DCMAE
 from .image_mae import ImageAutoencoder, from_vit_mae
 from .attend import settings_of
 from .noise import BETAS, PREDICTIONS
+from .autoencoder import square_side
 from .unet import LabelConditioner, Prior, time_dim
 from .checkpoints import (below, dcmae_from_reference, read_reference, unet_from_compvis,
                                 vq_from_compvis)
@@ -362,3 +364,42 @@ def load_parts(
         return parts, []
     found = read_ldm(ldm, ldm_config)
     return parts._replace(codec=found.codec, prior=found.prior), found.notes
+
+# %% ../nbs/49_parts.ipynb #suited
+def suited(
+    config, # of a run: `brain`, `denoiser`, `study` and more
+    parts:Parts, # handed in
+): # of the same class
+    "The configuration with the sizes and habits of the parts that were handed in."
+    if parts.encoder is not None:
+        names = dict(patch='patch_size', dim='dim', depth='depth', heads='heads',
+                     mlp_ratio='mlp_ratio', wrap='wrap')
+        own = {k: parts.encoder.config[v] for k, v in names.items()}
+        config = replace(config, brain=replace(config.brain, **own))
+    if parts.prior is not None:
+        told = parts.prior.labels
+        kind = 'label' if isinstance(told, LabelConditioner) else 'picture'
+        own = dict(prediction=told.config.prediction, betas=tuple(told.config.betas))
+        config = replace(config, denoiser=replace(config.denoiser, told=kind, **own))
+        if (side := side_of(parts)) and config.study.data == 'recording':
+            config = replace(config, study=replace(config.study, size=side))
+    return config
+
+def side_of(
+    parts:Parts, # handed in
+) -> int|None: # None where codec or prior is trained
+    "Rows of the pictures that codec and prior make together."
+    if None in (parts.codec, parts.prior):
+        return None
+    folds = square_side(parts.codec)*2**(len(parts.codec.config.block_out_channels) - 1)
+    return parts.prior.unet.config.sample_size*folds
+
+def check_sizes(
+    parts:Parts, # handed in
+    study, # whose pictures are decoded
+) -> None:
+    "Refuse pictures that a denoiser and a codec from elsewhere cannot make."
+    side, own = side_of(parts), study.size
+    if side and own and side != own:
+        raise DataError('the pictures of this data do not fit the diffusion model', f'{side} rows',
+                        own, 'study', 'prepared recordings are cut to any size; worlds are not')

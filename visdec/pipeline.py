@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'EARLY', 'PartsConfig', 'Config', 'method_part', 'make_config', 'saved_config', 'Entry', 'roster', 'decoded',
-           'ceiling_row', 'rows_for', 'Results', 'start', 'suited', 'side_of', 'check_sizes', 'run', 'train_until',
-           'save_results', 'load_results']
+           'ceiling_row', 'rows_for', 'Results', 'start', 'run', 'train_until', 'save_results', 'load_results']
 
 # %% ../nbs/81_pipeline.ipynb #imports
 import json
@@ -20,11 +19,10 @@ from .settings import changed, flat, names_of, refuse_name
 from .stages import Stages, crew, load_arrays, save_arrays, writing
 from .study import StudyConfig, check_study, open_study
 from .ridge import MeanPicture, RidgeDecoder
-from .autoencoder import decode, encode, square_side
-from .unet import LabelConditioner
+from .autoencoder import decode, encode
 from .cad import CadConfig, ContrastAttendDiffuse, Parts, cad_config, measured
 from .cost import about_run, estimate
-from .parts import load_parts
+from .parts import check_sizes, load_parts, suited
 from .controls import Shuffled
 from .scores import Row, score_table, scores_for, tests_for
 
@@ -223,36 +221,6 @@ def start(
             tmp.write_text(json.dumps(asdict(config), indent=1), encoding='utf-8')
     stages = Stages(out, say)
     return study, stages, roster(config, stages, parts, device, progress)
-
-def suited(config, parts):
-    "The configuration with the sizes and habits of the parts that were handed in."
-    if parts.encoder is not None:
-        names = dict(patch='patch_size', dim='dim', depth='depth', heads='heads',
-                     mlp_ratio='mlp_ratio', wrap='wrap')
-        own = {k: parts.encoder.config[v] for k, v in names.items()}
-        config = replace(config, brain=replace(config.brain, **own))
-    if parts.prior is not None:
-        told = parts.prior.labels
-        kind = 'label' if isinstance(told, LabelConditioner) else 'picture'
-        own = dict(prediction=told.config.prediction, betas=tuple(told.config.betas))
-        config = replace(config, denoiser=replace(config.denoiser, told=kind, **own))
-        if (side := side_of(parts)) and config.study.data == 'recording':
-            config = replace(config, study=replace(config.study, size=side))
-    return config
-
-def side_of(parts):
-    "Rows of the pictures that codec and prior make together; None where one is trained."
-    if None in (parts.codec, parts.prior):
-        return None
-    folds = square_side(parts.codec)*2**(len(parts.codec.config.block_out_channels) - 1)
-    return parts.prior.unet.config.sample_size*folds
-
-def check_sizes(parts, study):
-    "Refuse pictures that a denoiser and a codec from elsewhere cannot make."
-    side, own = side_of(parts), study.size
-    if side and own and side != own:
-        raise DataError('the pictures of this data do not fit the diffusion model', f'{side} rows',
-                        own, 'study', 'prepared recordings are cut to any size; worlds are not')
 
 # %% ../nbs/81_pipeline.ipynb #run
 def run(
