@@ -83,9 +83,9 @@ def _paper(c):
         denoiser=PriorConfig('label', 'epsilon', label_tokens=1, kind='paper'),
         conditioner=FinetuneConfig(n_tokens=77, train_unet='xattn', blank=0., crop=.2),
         sampling=SamplingConfig(250, 'plms', 1., 5),
-        pretrain=TrainConfig(epochs=140, warmup=40, bs=250, lr=2.5e-4),
-        tune=TrainConfig(epochs=60, warmup=2, bs=16, lr=5.3e-5),
-        finetune=TrainConfig(epochs=700, warmup=0, bs=8, lr=5.3e-5, min_lr=5.3e-5, clip=.5,
+        pretrain=TrainConfig(epochs=140., warmup=40, bs=250, lr=2.5e-4),
+        tune=TrainConfig(epochs=60., warmup=2, bs=16, lr=5.3e-5),
+        finetune=TrainConfig(epochs=700., warmup=0, bs=8, lr=5.3e-5, min_lr=5.3e-5, clip=.5,
                              betas=(.9, .999), weight_decay=.01),
         image_mae=none, codec_warm=none, codec=none, prior=none)
 

@@ -28,20 +28,21 @@ def rehearse(
     study:Study, # that it will learn from
     steps:int=4, # of each training
     device=None, # it will run on
+    parts=None, # handed in, see `visdec.cad.Parts`
 ) -> dict: # training -> seconds a step; 'chunk': seconds to decode one chunk
     "The first steps of every training, on a few trials of the study, timed."
     keep = np.flatnonzero(study.rec.split == 'train')
     few = keep[np.linspace(0, len(keep) - 1, min(len(keep), 160)).astype(int)]
     small = copy.copy(study)
     small.rec = small.seen = study.rec.take(few)
-    small.rest, pictures = None, study.gallery.pictures
+    small.rest, small.together, pictures = None, False, study.gallery.pictures
     part = np.linspace(0, len(pictures) - 1, min(len(pictures), 160)).astype(int)
     small.gallery = study.gallery._replace(pictures=pictures[part],
                                            labels=study.gallery.labels[part])
     short = {k: replace(getattr(config, k), steps=steps, epochs=0., warmup=1, log_every=1,
                         validate_every=0)
              for k in TRAININGS if getattr(config, k).steps}
-    method = ContrastAttendDiffuse(replace(config, **short), device=device, progress=False)
+    method = ContrastAttendDiffuse(replace(config, **short), None, parts, device, False)
     method.fit(small, 0)
     logs = {f.replace('-', '_'): log for s in method.stages.ids
             for f, log in method.stages.protocol(s).items()}
@@ -79,9 +80,10 @@ def estimate(
     repeats:int=1, # finetunings
     singles:int=1, # single trials decoded of each test picture
     device=None, # it will run on
+    parts=None, # handed in: they are not trained
 ) -> str: # one line
     "How long the trainings and the decoding of a run will take here, from their first steps."
-    each, config = rehearse(config, study, device=device), in_steps(config, study)
+    each, config = rehearse(config, study, 4, device, parts), in_steps(config, study)
     total = foretold(each, config, len(np.unique(study.rec.of('test').image_id)), repeats, singles)
     return (f'about {total/60:.1f} min of training and decoding on this machine '
             f'({torch.get_num_threads()} threads), from the first steps of each stage; '

@@ -263,6 +263,10 @@ class FinetuneConfig:
     blank: float = .1            # share of trials that say nothing, for guidance
     crop: float = 0.             # share of rows that random cuts remove, as published .2; 0: none
 
+    def __post_init__(self):
+        if not 0 <= self.crop < 1:
+            raise DataError('no such cut', 'a share from 0, below 1', self.crop, 'crop')
+
 # %% ../nbs/44_decode.ipynb #batch
 def cut_at_random(
     images:torch.Tensor, # (trial, rgb, row, col)

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['SHELF', 'CIN256', 'VQ_CIN', 'CODECS', 'HUB_ID', 'HOMES', 'check_unet', 'check_joint', 'as_prior', 'unet_settings',
-           'vq_settings', 'Ldm', 'read_yaml', 'read_compvis', 'read_diffusers', 'from_hub', 'read_ldm', 'read_encoder',
-           'load_part', 'load_parts', 'suited', 'side_of', 'check_sizes']
+           'vq_settings', 'Ldm', 'read_yaml', 'checked_betas', 'checked_scale', 'read_compvis', 'read_diffusers',
+           'from_hub', 'is_hub_id', 'read_ldm', 'read_encoder', 'load_part', 'load_parts', 'suited', 'side_of',
+           'check_sizes']
 
 # %% ../nbs/49_parts.ipynb #imports
 import re
@@ -63,7 +64,8 @@ def check_joint(
     where, # their place, for messages
 ) -> None:
     "Refuse a denoiser and a codec whose latents differ."
-    has, wants = codec.config.latent_channels, unet.config.in_channels
+    has = getattr(codec.config, 'vq_embed_dim', None) or codec.config.latent_channels
+    wants = unet.config.in_channels
     if has != wants:
         raise DataError('codec and denoiser differ in their latents', f'{wants} channels', has,
                         where, 'take both from one model')
@@ -160,6 +162,21 @@ def read_yaml(
                         f'{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ""}', path,
                         'such as cin256-v2.yaml') from None
 
+def checked_betas(first, last, where):
+    "First and last beta as numbers that a schedule can have."
+    first, last = float(first), float(last)
+    if not 0 < first < last < 1:
+        raise DataError('no noise schedule has these ends', 'from small to large, between 0 and 1',
+                        (first, last), where)
+    return first, last
+
+def checked_scale(scale, where):
+    "The factor that brings latents to unit deviation, as a number above zero."
+    scale = float(scale)
+    if not 0 < scale < float('inf'):
+        raise DataError('no codec has this scale', 'a number above zero', scale, where)
+    return scale
+
 def _is_cin256(state):
     "Has this checkpoint the form of the one model whose sizes are known?"
     known = {'model.diffusion_model.input_blocks.0.0.weight': (192, 3, 3, 3),
@@ -185,14 +202,22 @@ def read_compvis(
         raise DataError('this noise is not the method\'s', "parameterization eps or v, 1000 steps, "
                         "'linear'", {k: said.get(k) for k in ('parameterization', 'timesteps',
                                                               'beta_schedule')}, config)
-    betas = said.get('linear_start', BETAS[0]), said.get('linear_end', BETAS[1])
+    betas = checked_betas(said.get('linear_start', BETAS[0]), said.get('linear_end', BETAS[1]),
+                          config)
+    if 'betas' in state:
+        ends = checked_betas(*state['betas'].double()[[0, -1]].tolist(), path)
+        if any(abs(a/b - 1) > 1e-3 for a, b in zip(ends, betas)):
+            raise DataError('checkpoint and configuration differ in their noise', ends, betas,
+                            config or path)
     try:
         sizes = (unet_settings(said['unet_config']['params']),
                  vq_settings(said['first_stage_config']['params']))
     except KeyError as e:
         raise DataError('a size is missing in this configuration', found=f'no {e}',
                         where=config) from None
-    sizes[1]['scaling_factor'] = said.get('scale_factor', 1.)
+    scale = said['scale_factor'] if 'scale_factor' in said else state.get('scale_factor', 1.)
+    sizes[1]['scaling_factor'] = checked_scale(scale, config or path)
+    check_unet(sizes[0], path)
     unet = unet_from_compvis(below(state, 'model.diffusion_model.'), sizes[0])
     codec = vq_from_compvis(below(state, 'first_stage_model.'), sizes[1])
     check_joint(unet, codec, path)
@@ -224,7 +249,17 @@ def _noise_of(folder):
     if not fits:
         raise DataError("this noise is not the method's", f"prediction_type of {PREDICTIONS}, "
                         "'scaled_linear', 1000 steps, plain betas", told, folder/'scheduler')
-    return told['prediction_type'] or 'epsilon', (c['beta_start'], c['beta_end'])
+    return told['prediction_type'] or 'epsilon', checked_betas(c['beta_start'], c['beta_end'],
+                                                               folder/'scheduler')
+
+def _whole(made, folder, **more):
+    "A model of diffusers of which no weight is missing, left over or no number."
+    model, info = made.from_pretrained(folder, output_loading_info=True, **more)
+    if odd := {k: v[:3] for k, v in info.items() if v}:
+        raise DataError('the weights do not fit the model', 'a place for each', odd, folder)
+    if bad := [k for k, v in model.state_dict().items() if not v.isfinite().all()]:
+        raise DataError('a weight is not finite', found=bad[:3], where=folder)
+    return model
 
 def _codec_of(folder):
     "The codec of a folder, and what was done to its scale."
@@ -238,7 +273,8 @@ def _codec_of(folder):
     if kind not in CODECS or said.get('shift_factor') or said.get('latents_mean'):
         raise DataError('this codec is of another family', f'{list(CODECS)}, without a shift', kind,
                         folder/homes[0])
-    codec, notes = CODECS[kind].from_pretrained(folder/homes[0]), []
+    codec, notes = _whole(CODECS[kind], folder/homes[0]), []
+    checked_scale(codec.config.scaling_factor, folder/homes[0])
     if kind == 'VQModel' and said.get('scaling_factor', .18215) == .18215:
         codec.register_to_config(scaling_factor=1.)   # diffusers' default; no LDM was trained so
         notes.append('ldm: the scale of its codec is 1 (.18215 is a default of diffusers)')
@@ -249,9 +285,9 @@ def _unet_of(folder):
     said = read_json(folder/'unet'/'config.json')
     check_unet(said, folder/'unet')
     if not said.get('num_class_embeds'):
-        made = UNet2DConditionModel.from_pretrained(folder/'unet', class_embed_type='identity')
+        made = _whole(UNet2DConditionModel, folder/'unet', class_embed_type='identity')
         return made, None
-    old = UNet2DConditionModel.from_pretrained(folder/'unet')
+    old = _whole(UNet2DConditionModel, folder/'unet')
     new = UNet2DConditionModel(**settings_of(old) | dict(num_class_embeds=None,
                                                       class_embed_type='identity'))
     state = old.state_dict()
@@ -291,18 +327,33 @@ def from_hub(
                         f'{type(e).__name__}', name,
                         f'with a network, run once: hf download {name}') from None
 
+def is_hub_id(
+    name, # as it was typed
+) -> bool:
+    "Could this be `owner/model`, and no file?"
+    ends = ('.ckpt', '.pt', '.pth', '.safetensors', '.yaml')
+    return bool(HUB_ID.fullmatch(str(name))) and not str(name).startswith('.') and not str(
+        name).endswith(ends)
+
 def read_ldm(
     source, # CompVis' `.ckpt`, a folder of diffusers, or a hub id
     config='', # CompVis' `.yaml`
 ) -> Ldm:
     "A latent diffusion model, whoever published it."
     path = Path(source)
-    if path.is_file():
-        return read_compvis(path, config)
-    if not path.is_dir() and not HUB_ID.fullmatch(str(source)):
+    if not path.exists() and not is_hub_id(source):
         raise DataError('no ldm is here', 'a .ckpt, a folder of diffusers, or owner/model',
                         where=source)
-    return read_diffusers(path if path.is_dir() else from_hub(str(source)))
+    try:
+        if path.is_file():
+            return read_compvis(path, config)
+        return read_diffusers(path if path.is_dir() else from_hub(str(source)))
+    except DataError:
+        raise
+    except Exception as e:                # a library that met a size or a word it does not know
+        raise DataError('this latent diffusion model cannot be built', found=f'{type(e).__name__}: '
+                        f'{(str(e).splitlines() or [""])[0][:200]}', where=source,
+                        fix='are configuration and weights of one model?') from None
 
 # %% ../nbs/49_parts.ipynb #load_part
 HOMES = dict(encoder=(('tune', 'pretrain'), DCMAE), image_model=(('image',), ImageAutoencoder),
@@ -328,7 +379,7 @@ def load_part(
         return read_encoder(path)
     if kind == 'image_model' and (path.is_file() or vit and vit.exists()
                                   and read_json(vit).get('model_type') == 'vit_mae'
-                                  or not path.exists() and HUB_ID.fullmatch(name)):
+                                  or not path.exists() and is_hub_id(name)):
         return from_vit_mae(name)
     if not path.exists():
         raise DataError(f'no {kind} is here', 'a folder', where=path)

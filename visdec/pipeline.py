@@ -239,7 +239,9 @@ def run(
         study, stages, entries = start(config, out, say, device, progress, until)
         check_study(study, learn=until != 'pretrain', test=until in ('decode', 'evaluate'))
         if foretell and say and crew()[1] == 1 and 'finetune' not in stages.latest():
-            say(estimate(method_part(config), study, config.repeats, config.study.singles, device))
+            how = entries[0].decoder
+            say(estimate(how.config, study, config.repeats, config.study.singles, device,
+                         how.parts))
         if until in EARLY:
             return train_until(entries[0], study, until)
         test = study.tested(config.study.singles)

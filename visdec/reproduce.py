@@ -21,6 +21,7 @@ from .attend import CrossModal, settings_of
 from .unet import time_dim, unet_config, xattn_parameters
 from .decode import BrainConditioner, encoder_settings
 from .cad import WHERE
+from .parts import is_hub_id
 from .pipeline import Config, make_config, run
 
 # %% ../nbs/85_reproduce.ipynb #recipe
@@ -121,7 +122,8 @@ def missing(
     if config.parts.encoder:
         del places['--rest']                             # the encoder has learned already
     return {k: source for k, (place, source) in places.items()
-            if not place or k in ('--task', '--rest') and not Path(place).exists()}
+            if not place or not Path(place).exists() and not (
+                k in ('--image-model', '--ldm') and is_hub_id(place))}
 
 def plan_text(
     name:str, # a row
@@ -151,6 +153,10 @@ def kept_recipe(
 ) -> Config: # also written to `recipe.toml` of the folder
     "The recipe of a row as its folder has it, with what is asked for now."
     path, own = Path(out)/'recipe.toml', {}
+    before = path.read_text(encoding='utf-8').split()[:4] if path.exists() else []
+    if before[1:3] == ['visdec', 'reproduce'] and before[3].strip(';') != name:
+        raise DataError('this folder is of another row', name, before[3].strip(';'), path,
+                        'name another folder: --out')
     for f in (path if path.exists() else None, file):
         own |= read_toml(f) if f else {}
     typed, changes = {k: v for k, v in asked.items() if k != 'changes' and v}, asked.get('changes')

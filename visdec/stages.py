@@ -126,7 +126,8 @@ def _take_by_name(file):
 # %% ../nbs/05_stages.ipynb #writing
 def crew():
     "This process' number among those that train together, and how many they are; (0, 1) alone."
-    return int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
+    n = int(os.environ.get('WORLD_SIZE') or 1)
+    return (int(os.environ.get('RANK') or 0), n) if n > 1 else (0, 1)
 
 _held = set()
 

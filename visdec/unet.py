@@ -21,6 +21,7 @@ from einops import rearrange
 from fastcore.basics import patch
 from torch import nn
 from .core import DataError
+from .stages import identity_of
 from .train import Trained, TrainConfig, train
 from .mae import fresh
 from .look import ANGLES, WAVES, seen_of
@@ -178,6 +179,10 @@ class Prior(nn.Module):
     ):
         super().__init__()
         self.unet, self.labels = unet, labels
+
+    def identity(self):
+        "What this prior is: both parts with their settings; heads, say, leave no trace in weights."
+        return ['Prior', identity_of(self.unet), identity_of(self.labels)]
 
     def forward(self, z_t, t, label):
         "The guessed noise in `z_t`."
