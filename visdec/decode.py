@@ -183,7 +183,7 @@ def from_prior(cls:ReadoutConditioner,
 ): # ReadoutConditioner, with copies of both
     "A readout between a trained encoder and a trained prior."
     names = 'seen', 'context_dim', 'time_dim', 'prediction', 'betas'
-    sizes = {k: told.config[k] for k in names if k in told.config}
+    sizes = {k: told.config[k] for k in names}
     new = cls.from_encoder(brain, seed=seed, bypass=bypass, **sizes)
     new.told.load_state_dict(told.state_dict())
     return new

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel, VQModel
-from diffusers.utils import logging
 
 from .core import DataError
 from .files import read_json, read_text
@@ -59,6 +58,7 @@ def check_unet(
         refuse('this denoiser reads more than a latent (as inpainting models do)',
                f"{config['out_channels']} channels", config['in_channels'])
 
+# %% ../nbs/49_parts.ipynb #check_joint
 def check_joint(
     unet, codec, # of one latent diffusion model
     where, # their place, for messages
@@ -96,6 +96,7 @@ VQ_CIN = dict(embed_dim=3, n_embed=8192, ddconfig=dict(
     double_z=False, z_channels=3, resolution=256, in_channels=3, out_ch=3, ch=128,
     ch_mult=[1, 2, 4], num_res_blocks=2, attn_resolutions=[], dropout=0.))
 
+# %% ../nbs/49_parts.ipynb #unet_settings
 def unet_settings(
     params:dict, # of CompVis' denoiser
 ) -> dict: # of diffusers' `UNet2DConditionModel`, with a door for the time vector
@@ -120,6 +121,7 @@ def unet_settings(
                 use_linear_projection=bool(params.get('use_linear_in_transformer')),
                 class_embed_type='identity')
 
+# %% ../nbs/49_parts.ipynb #vq_settings
 def vq_settings(
     params:dict, # of CompVis' codec
 ) -> dict: # of diffusers' `VQModel`
@@ -138,13 +140,14 @@ def vq_settings(
                 down_block_types=[f'{"Attn"*a}DownEncoderBlock2D' for a in near],
                 up_block_types=[f'{"Attn"*a}UpDecoderBlock2D' for a in near[::-1]])
 
-# %% ../nbs/49_parts.ipynb #read_compvis
+# %% ../nbs/49_parts.ipynb #Ldm
 class Ldm(NamedTuple):
     "A latent diffusion model from elsewhere."
     codec:object # VQModel or AutoencoderKL
     prior:Prior # its denoiser, and its labels where it has them
     notes:list # what was done to it on the way in, sentences
 
+# %% ../nbs/49_parts.ipynb #read_yaml
 def read_yaml(
     path, # CompVis' configuration
 ) -> dict: # below `model: params:`
@@ -162,6 +165,7 @@ def read_yaml(
                         f'{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ""}', path,
                         'such as cin256-v2.yaml') from None
 
+# %% ../nbs/49_parts.ipynb #checked
 def checked_betas(first, last, where):
     "First and last beta as numbers that a schedule can have."
     first, last = float(first), float(last)
@@ -177,6 +181,24 @@ def checked_scale(scale, where):
         raise DataError('no codec has this scale', 'a number above zero', scale, where)
     return scale
 
+# %% ../nbs/49_parts.ipynb #noise_in
+def _noise_in(said, state, where):
+    "Prediction and betas of CompVis' files; both must agree, and the method must follow."
+    guess = dict(eps='epsilon', v='v_prediction').get(said.get('parameterization', 'eps'))
+    steps, shape = said.get('timesteps', 1000), said.get('beta_schedule', 'linear')
+    if guess is None or steps != 1000 or shape != 'linear':
+        raise DataError('this noise is not the method\'s', "parameterization eps or v, 1000 steps, "
+                        "'linear'", {k: said.get(k) for k in ('parameterization', 'timesteps',
+                                                              'beta_schedule')}, where)
+    betas = checked_betas(said.get('linear_start', BETAS[0]), said.get('linear_end', BETAS[1]),
+                          where)
+    if 'betas' in state:
+        ends = checked_betas(*state['betas'].double()[[0, -1]].tolist(), where)
+        if any(abs(a/b - 1) > 1e-3 for a, b in zip(ends, betas)):
+            raise DataError('checkpoint and configuration differ in their noise', ends, betas,
+                            where)
+    return guess, betas
+
 def _is_cin256(state):
     "Has this checkpoint the form of the one model whose sizes are known?"
     known = {'model.diffusion_model.input_blocks.0.0.weight': (192, 3, 3, 3),
@@ -185,6 +207,7 @@ def _is_cin256(state):
              'first_stage_model.quantize.embedding.weight': (8192, 3)}
     return all(k in state and tuple(state[k].shape) == v for k, v in known.items())
 
+# %% ../nbs/49_parts.ipynb #read_compvis-read_compvis
 def read_compvis(
     path, # `model.ckpt`
     config='', # its `.yaml`; '': cin256-v2, where the weights have that form
@@ -196,19 +219,7 @@ def read_compvis(
                         'configuration', f'{len(state)} weights', path, '--ldm-config FILE.yaml')
     said = read_yaml(config) if config else dict(
         unet_config=dict(params=CIN256), first_stage_config=dict(params=VQ_CIN))
-    guess = dict(eps='epsilon', v='v_prediction').get(said.get('parameterization', 'eps'))
-    steps, shape = said.get('timesteps', 1000), said.get('beta_schedule', 'linear')
-    if guess is None or steps != 1000 or shape != 'linear':
-        raise DataError('this noise is not the method\'s', "parameterization eps or v, 1000 steps, "
-                        "'linear'", {k: said.get(k) for k in ('parameterization', 'timesteps',
-                                                              'beta_schedule')}, config)
-    betas = checked_betas(said.get('linear_start', BETAS[0]), said.get('linear_end', BETAS[1]),
-                          config)
-    if 'betas' in state:
-        ends = checked_betas(*state['betas'].double()[[0, -1]].tolist(), path)
-        if any(abs(a/b - 1) > 1e-3 for a, b in zip(ends, betas)):
-            raise DataError('checkpoint and configuration differ in their noise', ends, betas,
-                            config or path)
+    guess, betas = _noise_in(said, state, config or path)
     try:
         sizes = (unet_settings(said['unet_config']['params']),
                  vq_settings(said['first_stage_config']['params']))
@@ -234,7 +245,7 @@ def _sizes(unet, codec):
     n = [sum(p.numel() for p in m.parameters()) for m in (unet, codec)]
     return f'a denoiser of {n[0]:,} and a codec of {n[1]:,} parameters'
 
-# %% ../nbs/49_parts.ipynb #read_diffusers
+# %% ../nbs/49_parts.ipynb #noise_of
 CODECS = dict(VQModel=VQModel, AutoencoderKL=AutoencoderKL)
 HUB_ID = re.compile(r'[\w.-]+/[\w.-]+')
 
@@ -252,6 +263,7 @@ def _noise_of(folder):
     return told['prediction_type'] or 'epsilon', checked_betas(c['beta_start'], c['beta_end'],
                                                                folder/'scheduler')
 
+# %% ../nbs/49_parts.ipynb #whole
 def _whole(made, folder, **more):
     "A model of diffusers of which no weight is missing, left over or no number."
     model, info = made.from_pretrained(folder, output_loading_info=True, **more)
@@ -261,6 +273,7 @@ def _whole(made, folder, **more):
         raise DataError('a weight is not finite', found=bad[:3], where=folder)
     return model
 
+# %% ../nbs/49_parts.ipynb #codec_of
 def _codec_of(folder):
     "The codec of a folder, and what was done to its scale."
     homes = [p for p in ('vqvae', 'vae', 'codec', 'first_stage')
@@ -280,6 +293,7 @@ def _codec_of(folder):
         notes.append('ldm: the scale of its codec is 1 (.18215 is a default of diffusers)')
     return codec.eval(), notes
 
+# %% ../nbs/49_parts.ipynb #unet_of
 def _unet_of(folder):
     "The denoiser of a folder with a class entrance, and its table of labels where it has one."
     said = read_json(folder/'unet'/'config.json')
@@ -295,6 +309,7 @@ def _unet_of(folder):
     new.load_state_dict(state)
     return new, times
 
+# %% ../nbs/49_parts.ipynb #read_diffusers
 def read_diffusers(
     folder, # with unet, vae or vqvae, and scheduler
 ) -> Ldm:
@@ -312,6 +327,7 @@ def read_diffusers(
               'its class entrance is new (identity) and holds no weights')
     return Ldm(codec, as_prior(unet.eval(), guess, betas, times=times), [first, *notes])
 
+# %% ../nbs/49_parts.ipynb #from_hub
 def from_hub(
     name:str, # such as 'owner/model'
 ) -> Path: # a folder
@@ -327,6 +343,7 @@ def from_hub(
                         f'{type(e).__name__}', name,
                         f'with a network, run once: hf download {name}') from None
 
+# %% ../nbs/49_parts.ipynb #read_ldm
 def is_hub_id(
     name, # as it was typed
 ) -> bool:
@@ -368,6 +385,7 @@ def read_encoder(
     model.register_to_config(wrap=True)
     return model
 
+# %% ../nbs/49_parts.ipynb #load_part-load_part
 def load_part(
     kind:str, # a field of `Parts`
     path, # a folder, a run that holds the part, or a published file, folder or hub id
@@ -399,6 +417,7 @@ def load_part(
     except Exception as e:
         refuse(type(e).__name__)
 
+# %% ../nbs/49_parts.ipynb #load_parts
 def load_parts(
     ldm:str='', ldm_config:str='', # a latent diffusion model in place of codec and prior
     **paths, # field of `Parts` -> place; '' for none
@@ -436,6 +455,7 @@ def suited(
             config = replace(config, study=replace(config.study, size=side))
     return config
 
+# %% ../nbs/49_parts.ipynb #side_of
 def side_of(
     parts:Parts, # handed in
 ) -> int|None: # None where codec or prior is trained

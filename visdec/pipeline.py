@@ -20,7 +20,8 @@ from .stages import Stages, crew, load_arrays, save_arrays, writing
 from .study import StudyConfig, check_study, open_study
 from .ridge import MeanPicture, RidgeDecoder
 from .autoencoder import decode, encode
-from .cad import CadConfig, ContrastAttendDiffuse, Parts, cad_config, measured
+from .cad import (CadConfig, ContrastAttendDiffuse, Parts, cad_config, measured,
+                        refuse_lack)
 from .cost import about_run, estimate
 from .parts import check_sizes, load_parts, suited
 from .controls import Shuffled
@@ -206,7 +207,7 @@ def start(
     pick_device(device)
     parts, notes = load_parts(**asdict(config.parts))
     config = suited(config, parts)
-    ContrastAttendDiffuse(method_part(config), out, parts).refuse_lack(until)
+    refuse_lack(method_part(config), parts, until)
     study = open_study(config.study, config.seed)
     check_sizes(parts, study)
     if parts.encoder is not None:
