@@ -150,11 +150,13 @@ class ReadoutConditioner(BrainConditioner):
         prediction:str='v_prediction', # what its denoiser guesses
         bypass:bool=True, # read the response itself beside its tokens
         betas:tuple=BETAS, # of the noise schedule its denoiser knows
+        depth:int=0, width:int=160, length:bool=False, # as the prior's own, see `PictureConditioner`
     ):
         ModelMixin.__init__(self)
         n, dim = self.hold(encoder)
-        self.readout = nn.Linear(n*dim + bypass*encoder['n_voxels'], int(np.prod(seen)))
-        self.told = PictureConditioner(seen, context_dim, time_dim, prediction, betas)
+        self.told = PictureConditioner(seen, context_dim, time_dim, prediction, betas, depth, width,
+                                       length)
+        self.readout = nn.Linear(n*dim + bypass*encoder['n_voxels'], self.told.mean.numel())
 
     def pages(self, x): # (trial, voxel)
         "What the readout reads: all tokens, and by the bypass the response."
@@ -163,7 +165,13 @@ class ReadoutConditioner(BrainConditioner):
 
     def read(self, x): # (trial, voxel)
         "What was seen, as far as a response tells, (trial, chan, row, col)."
-        return self.readout(self.pages(x)).unflatten(1, tuple(self.config.seen))
+        seen = self.readout(self.pages(x)).unflatten(1, self.told.mean.shape[1:])
+        return self.told.stamped(seen, self.lengths(x))
+
+    def lengths(self, x): # (trial, voxel)
+        "Root mean square of each response: about 1 for a trial, less for a mean of trials."
+        measured = self.config.encoder['n_voxels'] - self.config.encoder.get('n_padded', 0)
+        return self.pad(x)[:, :measured].square().mean(1).sqrt()
 
     def forward(self, x):
         "Context tokens and time vector of what was read."
@@ -182,7 +190,7 @@ def from_prior(cls:ReadoutConditioner,
     bypass:bool=True, # read the response itself beside its tokens
 ): # ReadoutConditioner, with copies of both
     "A readout between a trained encoder and a trained prior."
-    names = 'seen', 'context_dim', 'time_dim', 'prediction', 'betas'
+    names = ('seen', 'context_dim', 'time_dim', 'prediction', 'betas', 'depth', 'width', 'length')
     sizes = {k: told.config[k] for k in names}
     new = cls.from_encoder(brain, seed=seed, bypass=bypass, **sizes)
     new.told.load_state_dict(told.state_dict())
@@ -211,14 +219,16 @@ def fit_readout(
     device = pick_device(device)
     place = 'cpu' if device.type == 'mps' else device             # mps has no float64
     pages = _all(conditioner.to(device).pages, x, device).double().to(place)
-    y = torch.as_tensor(np.asarray(seen)).double().flatten(1).to(place)
+    looks = torch.as_tensor(seen)[:, :conditioner.told.mean.shape[1]]
+    y = looks.double().flatten(1).to(place)
     fold = fold_of(np.arange(len(x)) if groups is None else groups, folds, seed)
     with tqdm(total=folds + 1, desc='readout', disable=not progress) as bar:
         alpha, out = cross_fit(pages, y, fold, tick=bar.update)
         weight, intercept = straight(pages, y, alpha)
         conditioner.readout.load_state_dict(dict(weight=weight, bias=intercept))
         bar.update()
-    return out.float().cpu().reshape(np.shape(seen))
+    lengths = _all(conditioner.lengths, x, device)
+    return conditioner.told.stamped(out.float().cpu().reshape(looks.shape), lengths)
 
 # %% ../nbs/44_decode.ipynb #Denoiser
 TRAINABLE = 'none', 'xattn', 'all'                 # of the denoiser, that phase 3 may train

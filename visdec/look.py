@@ -58,4 +58,4 @@ def seen_of(
     images, # uint8 (trial, row, col, rgb)
 ) -> torch.Tensor: # (trial, chan, row, col) with the rows of a latent
     "A look at pictures, joined by their latents."
-    return torch.cat([look(images, z.shape[-1]), z], 1)
+    return torch.cat([look(images, z.shape[-1]).to(z.device), z], 1)

@@ -23,6 +23,7 @@ from torch import nn
 from .core import DataError
 from .stages import identity_of
 from .train import Trained, TrainConfig, train
+from .transformer import Block
 from .mae import fresh
 from .look import ANGLES, WAVES, seen_of
 from .autoencoder import encode
@@ -124,23 +125,34 @@ class PictureConditioner(ModelMixin, ConfigMixin):
         time_dim:int, # width of the time embedding
         prediction:str='v_prediction', # what its denoiser guesses; a note for samplers
         betas:tuple=BETAS, # of its noise schedule; a note, too
+        depth:int=0, # transformer blocks that weigh the places against each other; 0: a linear map
+        width:int=160, # of a token inside these blocks
+        length:bool=False, # the last channel says how long the response was; 0: a clean look
     ):
         super().__init__()
         if prediction not in PREDICTIONS:
             raise DataError('no such prediction', PREDICTIONS, prediction)
         chan, row, col = seen
-        self.square = 2 - max(row, col) % 2
-        self.tokens = nn.Linear(chan*self.square**2, context_dim)
-        self.place = nn.Parameter(.02*torch.randn(1, row*col//self.square**2, context_dim))
-        self.time = nn.Linear(chan*row*col, time_dim)
-        self.register_buffer('mean', torch.zeros(1, *seen))
-        self.register_buffer('std', torch.ones(1, *seen))
+        self.square = 1 if depth else 2 - max(row, col) % 2
+        inner = width if depth else context_dim
+        self.tokens = nn.Linear(chan*self.square**2, inner)
+        self.place = nn.Parameter(.02*torch.randn(1, row*col//self.square**2, inner))
+        self.time = nn.Linear(width if depth else chan*row*col, time_dim)
+        if depth:
+            self.blocks = nn.Sequential(*[Block(width, 4, 2.) for _ in range(depth)])
+            self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, context_dim)
+        for name, value in dict(mean=0., std=1.).items():
+            self.register_buffer(name, torch.full((1, chan - length, row, col), value))
 
     def forward(self, seen): # standardised, (trial, chan, row, col)
         "Context tokens and time vector of looks."
         squares = rearrange(seen, 'trial chan (row i) (col j) -> trial (row col) (chan i j)',
                             i=self.square, j=self.square)
-        return Condition(self.tokens(squares) + self.place, self.time(seen.flatten(1)))
+        tokens = self.tokens(squares) + self.place
+        if not self.config.depth:
+            return Condition(tokens, self.time(seen.flatten(1)))
+        heard = self.norm(self.blocks(tokens))
+        return Condition(self.out(heard), self.time(heard.mean(1)))
 
     def null(self, n): # trials
         "The condition that says nothing: the mean look."
@@ -157,7 +169,18 @@ def standardise(self:PictureConditioner,
         std = seen.std(0, keepdim=True)
         self.mean.copy_(seen.mean(0, keepdim=True))
         self.std.copy_(std.clamp(min=.1*std.mean((2, 3), keepdim=True)))
-    return (seen - self.mean)/self.std
+    return self.stamped((seen - self.mean)/self.std)
+
+@patch
+def stamped(self:PictureConditioner,
+    seen:torch.Tensor, # standardised looks or readings, (trial, chan, row, col)
+    length=0., # of the responses that were read, (trial,); 0: a clean look
+) -> torch.Tensor: # with one more channel where the condition knows lengths
+    "Looks with the length of the response they were read from."
+    if not self.config.length:
+        return seen
+    length = torch.as_tensor(length, dtype=seen.dtype, device=seen.device)
+    return torch.cat([seen, length.view(-1, 1, 1, 1).expand(len(seen), 1, *seen.shape[2:])], 1)
 
 # %% ../nbs/42_unet.ipynb #roughen
 def roughen(
@@ -194,6 +217,7 @@ class Prior(nn.Module):
         widths = unet['cross_attention_dim'], time_dim(unet)
         if n_labels is None:
             side, chan = unet['sample_size'], len(WAVES)*ANGLES + 3 + unet['in_channels']
+            chan = chan + settings.get('length', False)
             labels = PictureConditioner((chan, side, side), *widths, **settings)
         else:
             labels = LabelConditioner(n_labels, *widths, **settings)

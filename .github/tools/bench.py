@@ -136,7 +136,7 @@ def curve(a):
 def gpu(a):
     import torch
     chip = rate('cuda')
-    vs = [Variant(k, PAPER, a.bs, 'cuda') for k in ('plain', 'fast', 'compiled')]
+    vs = [Variant(k, PAPER, a.bs, 'cuda') for k in a.kinds.split()]
     take_turns(vs, a.rounds, 5)
     rows = [dict(variant=v.name, seconds=round(v.median(), 4), peak_gb=round(v.peak, 2), share=round(flop(PAPER, a.bs)/1e9/v.median()/chip, 3)) for v in vs]
     return dict(about(), gpu=torch.cuda.get_device_name(), chip_gflops=round(chip), rows=rows, speedup=round(vs[0].median()/vs[-1].median(), 2))
@@ -239,7 +239,7 @@ if __name__ == '__main__':
     p.add_argument('what', choices=('paper', 'curve', 'gpu', 'prior', 'sampling', 'loader')); p.add_argument('--rounds', type=int, default=5); p.add_argument('--bs', type=int, default=0, help='0: 250 in phase 1, 64 elsewhere')
     p.add_argument('--threads', type=int, default=0, help='0: what torch takes'); p.add_argument('--json')
     p.add_argument('--preset', default='small', choices=('tiny', 'small', 'medium', 'paper')); p.add_argument('--device', default='cpu')
-    p.add_argument('--steps', type=int, default=40); p.add_argument('--most', type=int, default=512); p.add_argument('--modes', default='')
+    p.add_argument('--steps', type=int, default=40); p.add_argument('--most', type=int, default=512); p.add_argument('--modes', default=''); p.add_argument('--kinds', default='plain fast compiled', help='of phase 1 on a GPU')
     a = p.parse_args()
     a.bs = a.bs or (250 if a.what == 'gpu' else 64)
     found = dict(paper=paper, curve=curve, gpu=gpu, prior=prior, sampling=sampling, loader=loader)[a.what](a)
