@@ -117,10 +117,10 @@ def lacking(
     until:str='evaluate', # stage at which the run ends
 ) -> dict: # option -> where to get it
     "Parts that are neither trained nor handed in, though the run needs them."
-    seen = config.tune.steps and until not in ('pretrain', 'codec', 'prior')
+    seen = config.tune.trains and until not in ('pretrain', 'codec', 'prior')
     drawn = until not in ('pretrain', 'tune')
-    gone = {'--image-model': seen and not config.image_mae.steps and parts.image_model is None,
-            '--ldm': drawn and any(not getattr(config, k).steps and getattr(parts, k) is None
+    gone = {'--image-model': seen and not config.image_mae.trains and parts.image_model is None,
+            '--ldm': drawn and any(not getattr(config, k).trains and getattr(parts, k) is None
                                    for k in ('codec', 'prior'))}
     return {k: WHERE[k] for k, missing in gone.items() if missing}
 
@@ -215,7 +215,7 @@ def attend(self:ContrastAttendDiffuse,
 ) -> DCMAE:
     "Phases 1 and 2: an encoder tuned to what matters for vision; phase 1 alone without steps."
     c, first = self.config, self.contrast(study, seed)
-    if not c.tune.steps:
+    if not c.tune.trains:
         return first
     seen = self.image_model(study, seed)
     pairs, held = (study.pairs(s, seen.config.size) for s in ('train', 'val'))

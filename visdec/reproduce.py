@@ -98,11 +98,11 @@ def plan(
     came = {k: 'handed in' if v else 'wanted: ' + k for k, v in
             {'--image-model': c.parts.image_model, '--ldm': c.parts.ldm or c.parts.codec}.items()}
     lines = [_line('phase 1: contrast', brain, own(brain), c.pretrain),
-             _line('picture model', image, own(image)*bool(c.image_mae.steps), c.image_mae,
+             _line('picture model', image, own(image)*c.image_mae.trains, c.image_mae,
                    came['--image-model']),
              _line('phase 2: attend', pair, learns, c.tune),
-             _line('codec', codec, own(codec)*bool(c.codec.steps), c.codec, came['--ldm']),
-             _line('denoiser', unet, own(unet)*bool(c.prior.steps), c.prior, came['--ldm']),
+             _line('codec', codec, own(codec)*c.codec.trains, c.codec, came['--ldm']),
+             _line('denoiser', unet, own(unet)*c.prior.trains, c.prior, came['--ldm']),
              _line('phase 3: diffuse', whole, own(told) + tuned, c.finetune)]
     if c.parts.encoder:
         lines[0] |= dict(trained=0, gb=4*lines[0]['parameters']/2**30, batch=0, length='',

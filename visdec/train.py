@@ -57,6 +57,11 @@ class TrainConfig:
         return replace(self, steps=round(self.epochs*each), warmup=round(self.warmup*each),
                        epochs=0.)
 
+    @property
+    def trains(self) -> bool:
+        "Is anything trained: steps, or passes in place of them?"
+        return bool(self.epochs or self.steps)
+
 # %% ../nbs/22_train.ipynb #checked
 CHOICES = dict(negatives=('batch', 'micro'), mixed_precision=('auto', 'no', 'bf16', 'fp16'),
                compile=('', 'default', 'reduce-overhead'))
