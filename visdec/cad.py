@@ -18,6 +18,7 @@ from diffusers.utils import logging
 from fastcore.basics import patch
 
 from .core import DataError, pick_device
+from .settings import check_numbers
 from .stages import Stages, identity_of, save_model
 from .study import Gallery, Study
 from .train import TrainConfig
@@ -53,6 +54,8 @@ class CadConfig:
                                      ema=.99)
     finetune: TrainConfig = TrainConfig(steps=120, bs=64, lr=1e-3, warmup=10, betas=(.9, .99),
                                         weight_decay=.01, ema=.98, validate_every=30)
+
+    def __post_init__(self): check_numbers(self)      # those of records that check nothing, too
 
 # %% ../nbs/47_cad.ipynb #cad_config
 TRAININGS = ('pretrain', 'image_mae', 'tune', 'codec_warm', 'codec', 'prior', 'finetune')
