@@ -18,7 +18,7 @@ from diffusers.utils import logging
 from fastcore.basics import patch
 
 from .core import DataError, pick_device
-from .settings import check_numbers
+from .settings import check_settings
 from .stages import Stages, identity_of, save_model
 from .study import Gallery, Study
 from .train import TrainConfig
@@ -55,7 +55,7 @@ class CadConfig:
     finetune: TrainConfig = TrainConfig(steps=120, bs=64, lr=1e-3, warmup=10, betas=(.9, .99),
                                         weight_decay=.01, ema=.98, validate_every=30)
 
-    def __post_init__(self): check_numbers(self)      # those of records that check nothing, too
+    def __post_init__(self): check_settings(self)      # those of records that check nothing, too
 
 # %% ../nbs/47_cad.ipynb #cad_config
 TRAININGS = ('pretrain', 'image_mae', 'tune', 'codec_warm', 'codec', 'prior', 'finetune')

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from torch import nn
 from torch.nn import functional as F
 from .core import DataError, derive
-from .settings import check_numbers
+from .settings import check_settings
 from .patches import patchify, sincos, unpatchify
 from .transformer import Block
 
@@ -261,7 +261,7 @@ class AutoencoderConfig:
     mlp_ratio: float = 1.        # hidden width of a block's small network, in widths of a token
     hide: float = field(default=.75, metadata=dict(below=1))    # share of patches that are hidden
 
-    def __post_init__(self): check_numbers(self, f'{type(self).__name__}.')
+    def __post_init__(self): check_settings(self, f'{type(self).__name__}.')
 
     def sizes(self) -> dict:
         "Arguments of a `MaskedAutoencoder`, but for the number of voxels."

@@ -19,7 +19,7 @@ import torch
 from fastcore.basics import patch
 
 from .core import DataError, derive, fingerprint, rng
-from .settings import check_numbers
+from .settings import check_settings
 from .recording import LABELS, UNITS, Recording, Squares, as_picture, zscore
 from .sim import prior_pictures, simulate, simulate_rest, world_of
 from .digits import digit_prior_pictures, digits69_path, load_digits69
@@ -358,7 +358,7 @@ class StudyConfig:
     singles: int = 2             # single test trials of each subject and picture
 
     def __post_init__(self):
-        check_numbers(self, 'study.')
+        check_settings(self, 'study.')
         if self.norm not in UNITS:
             raise DataError('unknown unit of normalisation', UNITS, self.norm, 'study.norm')
 

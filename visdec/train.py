@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from .core import DataError, atomic_file, derive, generator, pick_device
-from .settings import check_numbers
+from .settings import check_settings
 from .study import order
 
 # %% ../nbs/22_train.ipynb #TrainConfig
@@ -72,7 +72,7 @@ def _checked(config):
     def refuse(name, wanted):
         raise DataError('this setting cannot be used', wanted, repr(getattr(config, name)),
                         f'TrainConfig.{name}')
-    check_numbers(config, 'TrainConfig.')
+    check_settings(config, 'TrainConfig.')
     for name, words in CHOICES.items():
         if getattr(config, name) not in words:
             refuse(name, ' or '.join(map(repr, words)))
