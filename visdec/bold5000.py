@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .core import DataError
-from .files import find
+from .files import find, read_pickle
 from .god import need, picture_files
 from .recording import Recording, Squares, Stimuli
 
@@ -157,13 +157,11 @@ SITE = ('the photographs have a link of their own on bold5000-dataset.github.io/
         '(folder Scene_Stimuli/Presented_Stimuli)')
 
 def _from_pickle(path, ids):
-    "Pictures of a pickled dict; runs whatever the file holds."
-    try:
-        table = np.load(path, allow_pickle=True).item()
-    except Exception as e:
-        raise DataError('the file cannot be read', 'a pickled dict', f'{type(e).__name__}: {e}',
-                        path) from None
-    missing = sorted(set(ids) - set(table)) if isinstance(table, dict) else ids
+    "Pictures of a pickled dict; nothing in the file is run."
+    held = read_pickle(path)
+    table = held.item() if isinstance(held, np.ndarray) and held.size == 1 else held
+    need(isinstance(table, dict), 'a pickled dict of pictures', type(table).__name__, path, SITE)
+    missing = sorted(set(ids) - set(table))
     need(not missing, f'{len(ids)} pictures', f'{len(missing)} missing, first {missing[:2]}', path,
          SITE)
     pictures = [np.asarray(table[i]) for i in ids]
@@ -172,12 +170,9 @@ def _from_pickle(path, ids):
     need(not bad, 'numbers from 0 to 255', bad[:3], path)
     return Stimuli(ids, [np.rint(p).astype(np.uint8) for p in pictures])
 
-def _pictures(images, ids, size, trust_pickle):
+def _pictures(images, ids, size):
     images = Path(images)
     need(images.exists(), 'a folder of pictures', 'nothing', images, SITE)
-    need(trust_pickle or images.is_dir(), 'a folder of pictures',
-         'a pickled file, which can run programs', images,
-         'prefer the folders; for a file you made or trust pass trust_pickle=True')
     if images.is_dir():
         stimuli = picture_files(images, ids, SITE, name=lambda file: file.name)
     else:
@@ -203,7 +198,6 @@ def load_bold5000(
     images=None, # folder of pictures, `img_dict.npy`, or None
     size:int=None, # cut pictures to squares of so many pixels; None: as they are
     betas:str=BETAS, # stage of the GLM
-    trust_pickle:bool=False, # read `img_dict.npy`, which can run programs
 ) -> Recording: # raw betas, single trials; go on with `.zscored('session')`
     "BOLD5000, Release 2 (Chang et al. 2019; GLMsingle): repeated pictures are the test."
     digits, path = re.search(r'(\d+)$', str(subject)), Path(path)
@@ -220,5 +214,5 @@ def load_bold5000(
                   subject=f'sub-{csi}', session=session, run=run,
                   category=[category_of(n) for n in names])
     if images is not None:
-        rec.stimuli = _pictures(images, sorted(set(rec.image_id.tolist())), size, trust_pickle)
+        rec.stimuli = _pictures(images, sorted(set(rec.image_id.tolist())), size)
     return rec

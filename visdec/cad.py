@@ -18,6 +18,7 @@ from diffusers.utils import logging
 from fastcore.basics import patch
 
 from .core import DataError, pick_device
+from .settings import check_settings
 from .stages import Stages, identity_of, save_model
 from .study import Gallery, Study
 from .train import TrainConfig
@@ -53,6 +54,8 @@ class CadConfig:
                                      ema=.99)
     finetune: TrainConfig = TrainConfig(steps=120, bs=64, lr=1e-3, warmup=10, betas=(.9, .99),
                                         weight_decay=.01, ema=.98, validate_every=30)
+
+    def __post_init__(self): check_settings(self)      # those of records that check nothing, too
 
 # %% ../nbs/47_cad.ipynb #cad_config
 TRAININGS = ('pretrain', 'image_mae', 'tune', 'codec_warm', 'codec', 'prior', 'finetune')
@@ -117,10 +120,10 @@ def lacking(
     until:str='evaluate', # stage at which the run ends
 ) -> dict: # option -> where to get it
     "Parts that are neither trained nor handed in, though the run needs them."
-    seen = config.tune.steps and until not in ('pretrain', 'codec', 'prior')
+    seen = config.tune.trains and until not in ('pretrain', 'codec', 'prior')
     drawn = until not in ('pretrain', 'tune')
-    gone = {'--image-model': seen and not config.image_mae.steps and parts.image_model is None,
-            '--ldm': drawn and any(not getattr(config, k).steps and getattr(parts, k) is None
+    gone = {'--image-model': seen and not config.image_mae.trains and parts.image_model is None,
+            '--ldm': drawn and any(not getattr(config, k).trains and getattr(parts, k) is None
                                    for k in ('codec', 'prior'))}
     return {k: WHERE[k] for k, missing in gone.items() if missing}
 
@@ -215,7 +218,7 @@ def attend(self:ContrastAttendDiffuse,
 ) -> DCMAE:
     "Phases 1 and 2: an encoder tuned to what matters for vision; phase 1 alone without steps."
     c, first = self.config, self.contrast(study, seed)
-    if not c.tune.steps:
+    if not c.tune.trains:
         return first
     seen = self.image_model(study, seed)
     pairs, held = (study.pairs(s, seen.config.size) for s in ('train', 'val'))

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CONFIGS', 'LAYOUTS', 'TIME', 'UNET_NAMES', 'RESNET_NAMES', 'VQ_NAMES', 'harmless', 'read_reference',
            'compare_weights', 'compare_text', 'dcmae_from_reference', 'brain_names', 'crossmodal_from_reference',
-           'nearest_positions', 'below', 'time_names', 'condition_from_reference', 'unet_name', 'vq_name',
-           'unet_from_compvis', 'vq_from_compvis']
+           'nearest_positions', 'below', 'time_names', 'condition_from_reference', 'encoder_half',
+           'encoder_from_reference', 'unet_name', 'vq_name', 'compvis_state', 'unet_from_compvis', 'vq_from_compvis']
 
 # %% ../nbs/45_checkpoints.ipynb #imports
 import json, re
@@ -204,6 +204,24 @@ def condition_from_reference(
     new = () if time else ('time_mapper', 'time_proj')
     return _fill(BrainConditioner(encoder, **sizes), kept, new)
 
+# %% ../nbs/45_checkpoints.ipynb #encoder_from_reference
+def encoder_half(
+    state:dict, # any published weights
+) -> dict: # the encoder in published names; empty where this is no phase-3 file
+    "The brain encoder of a finished decoder."
+    part = below(state, 'cond_stage_model.')
+    return {k[4:]: v for k,v in part.items() if k.startswith('mae.')}
+
+def encoder_from_reference(
+    state:dict, # phase 3, or its `cond_stage_model`
+    config:dict, # num_heads
+) -> DCMAE: # in eval mode, without blocks in its decoder
+    "The encoder of a finished decoder; what restored hidden voxels is not in such a file."
+    held = encoder_half(_tensors(state))
+    own = {k: v for k,v in held.items() if not k.startswith(('decoder_', 'mask_token'))}
+    sizes = _brain_settings(held, config) | dict(decoder_dim=32, decoder_depth=0, decoder_heads=2)
+    return _fill(DCMAE(**sizes), own, ('decoder_', 'mask_token'))
+
 # %% ../nbs/45_checkpoints.ipynb #unet_name
 UNET_NAMES = {'input_blocks.0.0.': 'conv_in.', 'out.0.': 'conv_norm_out.', 'out.2.': 'conv_out.',
     'time_embed.0.': 'time_embedding.linear_1.', 'time_embed.2.': 'time_embedding.linear_2.',
@@ -232,24 +250,58 @@ def unet_name(
     return name
 
 # %% ../nbs/45_checkpoints.ipynb #vq_name
-VQ_NAMES = {r'\.block\.(\d)': r'.resnets.\1',
-    'nin_shortcut': 'conv_shortcut', 'norm_out': 'conv_norm_out',
-    r'mid\.block_1': 'mid_block.resnets.0', r'mid\.block_2': 'mid_block.resnets.1',
-    r'mid\.attn_1\.norm': 'mid_block.attentions.0.group_norm',
-    r'mid\.attn_1\.([qkv])\.': r'mid_block.attentions.0.to_\1.',
-    r'mid\.attn_1\.proj_out': 'mid_block.attentions.0.to_out.0',
-    r'(down|up)sample\.conv': r'\1samplers.0.conv'}
+VQ_NAMES = {'mid.block_1.': 'mid_block.resnets.0.', 'mid.block_2.': 'mid_block.resnets.1.',
+    'mid.attn_1.': 'mid_block.attentions.0.', '.block.': '.resnets.', '.attn.': '.attentions.',
+    '.norm.': '.group_norm.', '.q.': '.to_q.', '.k.': '.to_k.', '.v.': '.to_v.',
+    '.proj_out.': '.to_out.0.', 'nin_shortcut': 'conv_shortcut', '.norm_out.': '.conv_norm_out.',
+    'sample.conv': 'samplers.0.conv'}
 
 def vq_name(
     name:str, # of a weight of CompVis' codec
     levels:int, # sizes of the picture on the way to its latent
+    back:bool=False, # from diffusers' name to CompVis'
 ) -> str: # its name in diffusers' VQModel
     "Translate the name of a codec's weight."
-    def level(m): return f"{m[1]}_blocks.{int(m[2]) if m[1] == 'down' else levels - 1 - int(m[2])}."
-    name = re.sub(r'\b(down|up)\.(\d+)\.', level, name)
+    def level(m):
+        place = int(m[2]) if m[1] == 'down' else levels - 1 - int(m[2])
+        return f"{m[1]}{'' if back else '_blocks'}.{place}."
+    name = re.sub(r'\b(down|up)(?:_blocks)?\.(\d+)\.', level, name)
     for a, b in VQ_NAMES.items():
-        name = re.sub(a, b, name)
+        name = name.replace(b, a) if back else name.replace(a, b)
     return name
+
+# %% ../nbs/45_checkpoints.ipynb #compvis_state
+def _compvis_unet_name(name, layers, near):
+    "The way back of `unet_name`; `near`: has a level attention, from the finest?"
+    head = next((a for a, b in UNET_NAMES.items() if name.startswith(b)), None)
+    if head:
+        return _back(head + name[len(UNET_NAMES[head]):])
+    side, level, kind, place, rest = re.match(
+        r'(down|up)_blocks\.(\d+)\.(\w+)\.(\d+)\.(.+)', name).groups()
+    at, slot = int(level)*(layers + 1) + int(place) + (side == 'down'), int(kind == 'attentions')
+    if kind.endswith('samplers'):
+        at, slot = at + layers, (side == 'up')*(1 + near[::-1][int(level)])
+        rest = ('conv.' if side == 'up' else 'op.') + rest.removeprefix('conv.')
+    return _back(f"{'in' if side == 'down' else 'out'}put_blocks.{at}.{slot}.{rest}")
+
+def _back(name):
+    "Parts of a block under CompVis' names; those of a transformer are called alike."
+    for a, b in RESNET_NAMES.items() if 'transformer_blocks' not in name else ():
+        name = name.replace(f'.{b}.', f'.{a}.')
+    return name
+
+def compvis_state(
+    unet:UNet2DConditionModel, codec:VQModel, # one latent diffusion model
+) -> dict: # weights as CompVis' `model.ckpt` names and shapes them
+    "The way back of `unet_from_compvis` and `vq_from_compvis`."
+    layers, near = unet.config.layers_per_block, ['Attn' in k for k in unet.config.down_block_types]
+    levels = len(codec.config.block_out_channels)
+    def pixel(k, v):
+        return v[..., None, None] if '.attentions.' in k and v.ndim == 2 else v
+    return {f'model.diffusion_model.{_compvis_unet_name(k, layers, near)}': v
+            for k, v in unet.state_dict().items()} | {
+                f'first_stage_model.{vq_name(k, levels, back=True)}': pixel(k, v)
+                for k, v in codec.state_dict().items()}
 
 # %% ../nbs/45_checkpoints.ipynb #unet_from_compvis
 def _settings(config):

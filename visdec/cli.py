@@ -125,7 +125,7 @@ def reproduce(
     row:str, # of the paper: god or bold5000
     task:str='', # prepared folder of the recording
     rest:str='', # store of resting runs, which phase 1 learns from together with the recording
-    encoder='', image_model='', ldm='', ldm_config='',
+    encoder='', image_model='', codec='', prior='', ldm='', ldm_config='',
     out:str='visdec-reproduce', # folder of the run, with its recipe.toml; call again to go on
     config='', set=(),
     until:str='evaluate', # last stage: pretrain, tune, finetune, decode or evaluate
@@ -134,16 +134,14 @@ def reproduce(
 ):
     "The published path: HCP, a recording, a picture model and an LDM, to a scored table."
     import visdec.reproduce as R
-    from visdec.settings import read_toml, words
-    asked = dict(task=task, rest=rest, encoder=encoder, image_model=image_model, ldm=ldm,
-                 ldm_config=ldm_config)
+    from visdec.settings import words
+    asked = dict(task=task, rest=rest, encoder=encoder, image_model=image_model, codec=codec,
+                 prior=prior, ldm=ldm, ldm_config=ldm_config, file=config, changes=words(set))
     if dry_run:
-        changes = (read_toml(config) if config else {}) | words(set)
-        print(R.plan_text(row, R.recipe(row, **asked, changes=changes)))
+        print(R.plan_text(row, R.read_recipe(row, out, **asked), until=until))
         return
     def say(line): print(line, flush=True)
-    found = R.reproduce(row, out, say, device or None, until, **asked, file=config,
-                        changes=words(set))
+    found = R.reproduce(row, out, say, device or None, until, **asked)
     if found:
         _finish(found)
 

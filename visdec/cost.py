@@ -41,7 +41,7 @@ def rehearse(
                                            labels=study.gallery.labels[part])
     short = {k: replace(getattr(config, k), steps=steps, epochs=0., warmup=1, log_every=1,
                         validate_every=0)
-             for k in TRAININGS if getattr(config, k).steps}
+             for k in TRAININGS if getattr(config, k).trains}
     method = ContrastAttendDiffuse(replace(config, **short), None, parts, device, False)
     method.fit(small, 0)
     logs = {f.replace('-', '_'): log for s in method.stages.ids

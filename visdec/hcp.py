@@ -8,7 +8,6 @@ __all__ = ['HCP_NAME', 'BIDS_NAME', 'READY', 'SEARCH', 'HCP_TR', 'NORMS', 'find_
 
 # %% ../nbs/11_hcp.ipynb #imports
 import copy, os, re, shutil, threading, time, warnings
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from .core import (DataError, atomic_file, atomic_folder, fingerprint, recover, 
                          sealed, sha256_file, unseal)
 from .files import find, load_npz
 from .recording import Recording
+from .stages import writing
 
 _all_ = ['visual_columns', 'read_visual']     # of 08_cifti: also known by this name
 
@@ -220,36 +220,6 @@ def _each(workers, *columns):
         with ProcessPoolExecutor(workers, initializer=_stay_with, initargs=(os.getpid(),)) as pool:
             yield from pool.map(_prepare_subject, *columns)
 
-# %% ../nbs/11_hcp.ipynb #alone
-def _hold(folder):
-    "A descriptor that locks a folder; None while another call does; -1 where none can."
-    fd = -1
-    try:
-        import fcntl
-        fd = os.open(folder, os.O_RDONLY)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return fd
-    except (ImportError, OSError) as e:      # Windows has no fcntl, some network disks no locks
-        if fd >= 0:
-            os.close(fd)
-        return None if isinstance(e, BlockingIOError) else -1
-
-@contextmanager
-def _alone(folder, patience=5):
-    "Hold the folder for this call and its workers; refuses while another call has it."
-    until = time.monotonic() + patience
-    while (fd := _hold(folder)) is None:
-        if time.monotonic() > until:
-            raise DataError('another call prepares this store', where=folder, fix='wait for it')
-        time.sleep(.1)
-    if fd == -1:
-        warnings.warn(f'{folder}: cannot be locked on this system; start one call at a time')
-    try:
-        yield
-    finally:
-        if fd != -1:
-            os.close(fd)
-
 # %% ../nbs/11_hcp.ipynb #plan
 NORMS = 'run', 'raw', 'published'
 
@@ -285,7 +255,7 @@ def prepare_hcp(
     from tqdm.auto import tqdm
     out, (runs, atlas, settings) = Path(out), _plan(files, dlabel, seconds, norm, rois)
     out.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
+    with writing(out, wait=5):
         _clear(out, runs)
         todo = [s for s in runs if not _finished(out/s, settings, runs[s])]
         jobs = todo, [runs[s] for s in todo], *([v]*len(todo) for v in (atlas, settings, str(out)))

@@ -7,7 +7,7 @@ __all__ = ['VoxelEmbed', 'OwnMaps', 'OwnEmbed', 'init_weights', 'fresh', 'check_
            'MaskedAutoencoder', 'AutoencoderConfig', 'padded']
 
 # %% ../nbs/23_mae.ipynb #imports
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -16,6 +16,7 @@ from fastcore.basics import patch
 from torch import nn
 from torch.nn import functional as F
 from .core import DataError, derive
+from .settings import check_settings
 from .patches import patchify, sincos, unpatchify
 from .transformer import Block
 
@@ -258,7 +259,9 @@ class AutoencoderConfig:
     decoder_depth: int = 2       # blocks of the decoder
     decoder_heads: int = 4       # attention heads in a block of the decoder
     mlp_ratio: float = 1.        # hidden width of a block's small network, in widths of a token
-    hide: float = .75            # share of patches that are hidden
+    hide: float = field(default=.75, metadata=dict(below=1))    # share of patches that are hidden
+
+    def __post_init__(self): check_settings(self, f'{type(self).__name__}.')
 
     def sizes(self) -> dict:
         "Arguments of a `MaskedAutoencoder`, but for the number of voxels."

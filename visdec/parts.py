@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SHELF', 'CIN256', 'VQ_CIN', 'CODECS', 'HUB_ID', 'HOMES', 'check_unet', 'check_joint', 'as_prior', 'unet_settings',
-           'vq_settings', 'Ldm', 'read_yaml', 'checked_betas', 'checked_scale', 'read_compvis', 'read_diffusers',
-           'from_hub', 'is_hub_id', 'read_ldm', 'read_encoder', 'load_part', 'load_parts', 'suited', 'side_of',
-           'check_sizes']
+           'vq_settings', 'Ldm', 'read_yaml', 'checked_betas', 'checked_scale', 'read_compvis', 'codec_in',
+           'read_diffusers', 'from_hub', 'is_hub_id', 'read_ldm', 'read_encoder', 'load_part', 'load_parts', 'suited',
+           'side_of', 'check_sizes']
 
 # %% ../nbs/49_parts.ipynb #imports
 import re
@@ -26,8 +26,8 @@ from .attend import settings_of
 from .noise import BETAS, PREDICTIONS
 from .autoencoder import square_side
 from .unet import LabelConditioner, Prior, time_dim
-from .checkpoints import (below, dcmae_from_reference, read_reference, unet_from_compvis,
-                                vq_from_compvis)
+from .checkpoints import (below, dcmae_from_reference, encoder_from_reference, encoder_half,
+                                read_reference, unet_from_compvis, vq_from_compvis)
 from .cad import Parts
 
 # %% ../nbs/49_parts.ipynb #check_unet
@@ -274,24 +274,32 @@ def _whole(made, folder, **more):
     return model
 
 # %% ../nbs/49_parts.ipynb #codec_of
-def _codec_of(folder):
-    "The codec of a folder, and what was done to its scale."
+def codec_in(
+    folder, # of a codec, as diffusers saves it
+    say=None, # is told what was done to its scale
+): # VQModel or AutoencoderKL
+    "A codec that is handed in, alone or with its denoiser: one rule for its scale."
+    said = read_json(Path(folder)/'config.json')
+    kind = said.get('_class_name')
+    if kind not in CODECS or said.get('shift_factor') or said.get('latents_mean'):
+        raise DataError('this codec is of another family', f'{list(CODECS)}, without a shift', kind,
+                        folder)
+    codec = _whole(CODECS[kind], folder)
+    checked_scale(codec.config.scaling_factor, folder)
+    if kind == 'VQModel' and said.get('scaling_factor', .18215) == .18215:
+        codec.register_to_config(scaling_factor=1.)   # diffusers' default; no LDM was trained so
+        if say:
+            say('codec: its scale is 1 (.18215 is a default of diffusers)')
+    return codec.eval()
+
+def _codec_of(folder, say):
+    "The codec of a folder that holds a whole model."
     homes = [p for p in ('vqvae', 'vae', 'codec', 'first_stage')
              if (folder/p/'config.json').exists()]
     if not homes:
         raise DataError('no codec is in this folder', 'vae or vqvae',
                         sorted(p.name for p in folder.iterdir() if p.is_dir()), folder)
-    said = read_json(folder/homes[0]/'config.json')
-    kind = said.get('_class_name')
-    if kind not in CODECS or said.get('shift_factor') or said.get('latents_mean'):
-        raise DataError('this codec is of another family', f'{list(CODECS)}, without a shift', kind,
-                        folder/homes[0])
-    codec, notes = _whole(CODECS[kind], folder/homes[0]), []
-    checked_scale(codec.config.scaling_factor, folder/homes[0])
-    if kind == 'VQModel' and said.get('scaling_factor', .18215) == .18215:
-        codec.register_to_config(scaling_factor=1.)   # diffusers' default; no LDM was trained so
-        notes.append('ldm: the scale of its codec is 1 (.18215 is a default of diffusers)')
-    return codec.eval(), notes
+    return codec_in(folder/homes[0], say)
 
 # %% ../nbs/49_parts.ipynb #unet_of
 def _unet_of(folder):
@@ -319,8 +327,8 @@ def read_diffusers(
                 if not (folder/p).exists()]:
         raise DataError('this folder holds no latent diffusion model',
                         'unet, vae or vqvae, scheduler', f'no {lost}', folder)
-    (guess, betas), (unet, times) = _noise_of(folder), _unet_of(folder)
-    codec, notes = _codec_of(folder)
+    (guess, betas), (unet, times), notes = _noise_of(folder), _unet_of(folder), []
+    codec = _codec_of(folder, notes.append)
     check_joint(unet, codec, folder)
     first = f'ldm: {_sizes(unet, codec)}; '
     first += ('its table of labels became a condition' if times is not None else
@@ -361,6 +369,9 @@ def read_ldm(
     if not path.exists() and not is_hub_id(source):
         raise DataError('no ldm is here', 'a .ckpt, a folder of diffusers, or owner/model',
                         where=source)
+    if config and not path.is_file():
+        raise DataError('a folder of diffusers brings its own sizes', 'no --ldm-config', config,
+                        source, 'leave the .yaml out, or name the .ckpt that it belongs to')
     try:
         if path.is_file():
             return read_compvis(path, config)
@@ -377,11 +388,15 @@ HOMES = dict(encoder=(('tune', 'pretrain'), DCMAE), image_model=(('image',), Ima
              codec=(('codec',), VQModel), prior=(('prior',), Prior))
 
 def read_encoder(
-    path, # `.pth` of MinD-Vis' or CAD's phase 1 or 2
+    path, # `.pth` of MinD-Vis' or CAD's phase 1, 2 or 3
 ) -> DCMAE: # padded as published, by its first voxels again
-    "A published encoder."
+    "A published encoder, alone or inside a finished decoder."
     config, state = read_reference(path)
-    model = dcmae_from_reference(state, config)
+    if 'first_stage_model.quantize.embedding.weight' in state and not encoder_half(state):
+        raise DataError('this file holds a diffusion model and no brain', 'phase 1, 2 or 3 of '
+                        'MinD-Vis or CAD', 'an LDM', path, 'name it as --ldm')
+    made = encoder_from_reference if encoder_half(state) else dcmae_from_reference
+    model = made(state, config)
     model.register_to_config(wrap=True)
     return model
 
@@ -389,6 +404,7 @@ def read_encoder(
 def load_part(
     kind:str, # a field of `Parts`
     path, # a folder, a run that holds the part, or a published file, folder or hub id
+    say=None, # is told what was done to it on the way in
 ):
     "A trained part, from wherever it is."
     (stages, made), name, path = HOMES[kind], str(path), Path(path)
@@ -409,11 +425,14 @@ def load_part(
                         f'stage {" or ".join(stages)}', found, path) from None
     if (path/'config.json').exists():         # diffusers would fill another class at random
         said = read_json(path/'config.json').get('_class_name')
-        made = CODECS.get(said, made) if kind == 'codec' else made
-        if said != made.__name__:
+        if said not in (CODECS if kind == 'codec' else (made.__name__,)):
             refuse(said)
     try:
-        return made.from_pretrained(path).eval()
+        if kind == 'prior':
+            return made.from_pretrained(path)
+        return codec_in(path, say) if kind == 'codec' else _whole(made, path).eval()
+    except DataError:
+        raise
     except Exception as e:
         refuse(type(e).__name__)
 
@@ -429,11 +448,12 @@ def load_parts(
     if ldm and (twice := {'codec', 'prior'} & set(named)):
         raise DataError('an ldm brings codec and prior along', '--ldm alone', sorted(twice),
                         '--ldm')
-    parts = Parts(**{k: load_part(k, p) for k, p in named.items()})
+    notes = []
+    parts = Parts(**{k: load_part(k, p, notes.append) for k, p in named.items()})
     if not ldm:
-        return parts, []
+        return parts, notes
     found = read_ldm(ldm, ldm_config)
-    return parts._replace(codec=found.codec, prior=found.prior), found.notes
+    return parts._replace(codec=found.codec, prior=found.prior), notes + found.notes
 
 # %% ../nbs/49_parts.ipynb #suited
 def suited(
@@ -442,6 +462,10 @@ def suited(
 ): # of the same class
     "The configuration with the sizes and habits of the parts that were handed in."
     if parts.encoder is not None:
+        if not parts.encoder.config.decoder_depth and config.tune.trains:
+            raise DataError('phase 2 trains an encoder with its decoder', 'of phase 1 or 2',
+                            'one without a decoder, as phase 3 leaves it', '--encoder',
+                            'skip phase 2: --set tune.steps=0 --set tune.epochs=0')
         names = dict(patch='patch_size', dim='dim', depth='depth', heads='heads',
                      mlp_ratio='mlp_ratio', wrap='wrap')
         own = {k: parts.encoder.config[v] for k, v in names.items()}

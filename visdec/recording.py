@@ -51,11 +51,10 @@ def _opened(picture, ground):
     changes = []
     if isinstance(picture, (str, Path)):
         from PIL import Image
+        file = regular_file(picture)
         try:
-            with Image.open(regular_file(picture)) as image:
+            with Image.open(file) as image:
                 picture, changes = _upright(image, ground)
-        except DataError:
-            raise
         except Exception as e:  # each format has errors of its own
             raise DataError('this picture cannot be opened', found=f'{type(e).__name__}: {e}',
                             where=picture, fix='open it in another program and save it as PNG'
@@ -257,9 +256,8 @@ def from_arrays(cls:Recording,
     "A `Recording` from plain arrays; single values are repeated over the trials."
     x = x if isinstance(x, np.memmap) and x.dtype == np.float32 else np.asarray(x, dtype=np.float32)
     given = dict(image_id=image_id, split=split, subject=subject, session=session, run=run,
-                 category=category)
-    given |= {} if trial is None else dict(trial=trial)
-    full = {k: np.full(len(x), v) if np.ndim(v) == 0 else v for k,v in given.items()}
+                 category=category, trial=trial)
+    full = {k: v if v is None or np.ndim(v) else np.full(len(x), v) for k,v in given.items()}
     return cls(x=x, **full, roi=dict(roi or {}), stimuli=stimuli, meta=meta)
 
 # %% ../nbs/02_recording.ipynb #take
@@ -340,14 +338,12 @@ def zscored(self:Recording,
     "Responses z-scored per voxel over a unit; a test trial counts only where it has no other."
     if unit not in UNITS:
         raise DataError('unknown unit', expected=UNITS, found=unit, where='zscored')
-    keep = ~np.isin(self.split, ['test', 'imagery'])
-    parts = dict(run=(self.subject, self.session, self.run), session=(self.subject, self.session),
-                 train=(self.subject,), published=(self.subject,))[unit]
-    groups = np.array(['/'.join(p) for p in zip(*parts)])
-    if unit in UNITS[2:]:
-        keep = self.split == 'train'
+    whole = unit in UNITS[2:]                    # of a subject
+    labels = (self.subject, self.session, self.run)[:dict(run=3, session=2).get(unit, 1)]
+    groups = np.array(['/'.join(p) for p in zip(*labels)])
+    keep = self.split == 'train' if whole else ~np.isin(self.split, ['test', 'imagery'])
     own = sorted(set(groups.tolist()) - set(groups[keep].tolist()))
-    if unit in UNITS[2:] and own:
+    if whole and own:
         raise DataError('no training trial to normalise with', found=own, where='subject',
                         fix="use zscored('run')")
     new = self.take()
@@ -376,12 +372,10 @@ def averaged(self:Recording):
     new = self.take(first[order])
     new.x = (total/count[:, None])[order].astype(np.float32)
     for name in ('session', 'run'):
-        labels = getattr(self, name)
-        mixed = np.array([len(set(labels[inverse == i])) > 1 for i in order])
+        mixed = np.array([len(set(getattr(self, name)[inverse == i])) > 1 for i in order])
         setattr(new, name, np.where(mixed, '', getattr(new, name)))
     new.trial = _mean_ids(new)
-    count = count[order]
-    of_split = {s: count[new.split == s] for s in sorted(set(new.split.tolist()))}
+    of_split = {s: count[order][new.split == s] for s in sorted(set(new.split.tolist()))}
     new.meta['repeats_averaged'] = {s: [int(n.min()), int(n.max())] for s,n in of_split.items()}
     return new
 
@@ -438,8 +432,7 @@ def _about(path):
     "What `meta.json` says, sealed, with a checksum for each file that a record needs."
     about = unseal(regular_file(path, limit=2**26) if path.exists() else path)
     sums = about['sha256']
-    outside = [n for n in sums if PurePosixPath(n).is_absolute() or '..' in PurePosixPath(n).parts]
-    if outside:
+    if outside := [n for n in map(PurePosixPath, sums) if n.is_absolute() or '..' in n.parts]:
         raise ValueError(f'it names a file outside its folder: {outside[0]}')
     if missing := {'x.npy', 'trials.csv', 'roi.npz'} - set(sums):
         raise ValueError(f'no checksum of {sorted(missing)}')
@@ -456,9 +449,8 @@ def _check_sums(folder, sums):
 def _masks(path, n_voxels):
     "Masks by name; refuses an archive that unpacks to more than masks of so many voxels."
     with zipfile.ZipFile(regular_file(path)) as z:
-        large = [i.filename for i in z.infolist() if i.file_size > n_voxels + 1024]
-    if large:
-        raise ValueError(f'{large[0]} is no mask over {n_voxels} voxels')
+        if large := [i.filename for i in z.infolist() if i.file_size > n_voxels + 1024]:
+            raise ValueError(f'{large[0]} is no mask over {n_voxels} voxels')
     with np.load(path, allow_pickle=False) as f:
         return {name: f[name] for name in f.files}
 
@@ -490,9 +482,7 @@ def load(cls:Recording,
                                                 allow_pickle=False))
     labels = _read(folder/'trials.csv', _columns)
     roi = _read(folder/'roi.npz', lambda p: _masks(p, x.shape[-1]))
-    stim = None
-    if (folder/'stimuli').exists():
-        stim = _read(folder/'stimuli', _stored_pictures)
+    stim = _read(folder/'stimuli', _stored_pictures) if (folder/'stimuli').exists() else None
     return cls(x=x, **labels, roi=roi, stimuli=stim, meta=about['meta'])
 
 # %% ../nbs/02_recording.ipynb #responses_of
@@ -527,11 +517,9 @@ class Decoder(Protocol):
         seed:int=0, # all randomness
     ): # self
         "Learn from train, choose with val; never look at a test trial."
-        ...
     def predict(self,
         responses, # a `Recording`, `Responses`, or an array (trial, voxel)
         samples:int=1, # pictures per trial
         seed:int=0, # all randomness
     ) -> np.ndarray: # uint8 (trial, sample, row, col, rgb)
         "Pictures from responses alone."
-        ...

@@ -19,6 +19,7 @@ import torch
 from fastcore.basics import patch
 
 from .core import DataError, derive, fingerprint, rng
+from .settings import check_settings
 from .recording import LABELS, UNITS, Recording, Squares, as_picture, zscore
 from .sim import prior_pictures, simulate, simulate_rest, world_of
 from .digits import digit_prior_pictures, digits69_path, load_digits69
@@ -351,16 +352,15 @@ class StudyConfig:
     world: str = 'small'         # size of the simulated world
     size: int = 0                # rows of decoded pictures; 0: what the source or the world says
     norm: str = 'run'            # unit of z-scoring: run, session, train, or published (all as one)
-    val_share: float = .1        # of the training units, held out to judge training
+    val_share: float = field(default=.1, metadata=dict(below=1))    # of training units, to judge by
     rest: str = ''               # a store of resting runs, for phase 1 together with the data
     voxels: int = 0              # keep the best by training correlation; 0 keeps all
     singles: int = 2             # single test trials of each subject and picture
 
     def __post_init__(self):
+        check_settings(self, 'study.')
         if self.norm not in UNITS:
             raise DataError('unknown unit of normalisation', UNITS, self.norm, 'study.norm')
-        if not 0 <= self.val_share < 1:
-            raise DataError('no such share', 'from 0, below 1', self.val_share, 'study.val_share')
 
 # %% ../nbs/18_study.ipynb #prepared
 def folders_in(

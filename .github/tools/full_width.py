@@ -14,53 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-def compvis_unet(name, layers, attention):
-    "The name of a weight in CompVis' file, from diffusers' name; `attention`: levels that have it, from the finest."
-    for a, b in {'conv_in': 'input_blocks.0.0', 'conv_norm_out': 'out.0', 'conv_out': 'out.2',
-                 'time_embedding.linear_1': 'time_embed.0', 'time_embedding.linear_2': 'time_embed.2',
-                 'mid_block.resnets.0': 'middle_block.0', 'mid_block.attentions.0': 'middle_block.1',
-                 'mid_block.resnets.1': 'middle_block.2'}.items():
-        if name.startswith(a + '.'): name = b + name[len(a):]
-    if m := re.match(r'(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.', name):
-        side, level, kind, place = m[1], int(m[2]), m[3], int(m[4])
-        rest = name[m.end():]
-        if side == 'down':
-            at = level*(layers + 1) + place + 1
-            head = f'input_blocks.{at + layers}.0.op.' if kind == 'downsamplers' else f"input_blocks.{at}.{int(kind == 'attentions')}."
-        else:
-            at = level*(layers + 1) + place
-            deep = attention[::-1][level]
-            head = f'output_blocks.{at + layers}.{1 + deep}.conv.' if kind == 'upsamplers' else f"output_blocks.{at}.{int(kind == 'attentions')}."
-        name = head + (rest.removeprefix('conv.') if kind.endswith('samplers') else rest)
-    if 'transformer_blocks' not in name:
-        for a, b in {'norm1': 'in_layers.0', 'conv1': 'in_layers.2', 'time_emb_proj': 'emb_layers.1', 'norm2': 'out_layers.0',
-                     'conv2': 'out_layers.3', 'conv_shortcut': 'skip_connection'}.items():
-            name = name.replace(f'.{a}.', f'.{b}.')
-    return name
-
-def compvis_vq(name, levels):
-    "The name of a weight of the codec in CompVis' file, from diffusers' name."
-    name = re.sub(r'up_blocks\.(\d)', lambda m: f'up.{levels - 1 - int(m[1])}', name).replace('down_blocks', 'down')
-    for a, b in {'mid_block.resnets.0': 'mid.block_1', 'mid_block.resnets.1': 'mid.block_2',
-                 'mid_block.attentions.0.group_norm': 'mid.attn_1.norm', 'mid_block.attentions.0.to_out.0': 'mid.attn_1.proj_out',
-                 'mid_block.attentions.0.to_': 'mid.attn_1.', '.resnets.': '.block.', 'conv_shortcut': 'nin_shortcut',
-                 'conv_norm_out': 'norm_out', 'downsamplers.0.conv': 'downsample.conv', 'upsamplers.0.conv': 'upsample.conv'}.items():
-        name = name.replace(a, b)
-    return name
-
 def write_ldm(path):
     "A checkpoint with the names and shapes of cin256-v2, random."
     from diffusers import UNet2DConditionModel, VQModel
-    from visdec.checkpoints import unet_name, vq_name
+    from visdec.checkpoints import compvis_state
     from visdec.parts import CIN256, VQ_CIN, unet_settings, vq_settings
     torch.manual_seed(0)
-    unet, codec = UNet2DConditionModel(**unet_settings(CIN256)), VQModel(**vq_settings(VQ_CIN))
-    state = {f'model.diffusion_model.{compvis_unet(k, 2, [0, 1, 1, 1])}': v for k, v in unet.state_dict().items()}
-    for k, v in codec.state_dict().items():
-        state[f'first_stage_model.{compvis_vq(k, 3)}'] = v[..., None, None] if 'attentions.0.to_' in k and v.ndim == 2 else v
-    stems = {'model.diffusion_model.': (unet, lambda n: unet_name(n, 2)), 'first_stage_model.': (codec, lambda n: vq_name(n, 3))}
-    for stem, (model, ours) in stems.items():
-        assert {ours(k[len(stem):]) for k in state if k.startswith(stem)} == set(model.state_dict())
+    state = compvis_state(UNet2DConditionModel(**unet_settings(CIN256)), VQModel(**vq_settings(VQ_CIN)))
     state['cond_stage_model.embedding.weight'] = torch.randn(1001, 512)
     torch.save(dict(state_dict=state, global_step=1), path)
 
