@@ -7,6 +7,7 @@ __all__ = ['decoder_of', 'responses_in', 'decode_new']
 
 # %% ../nbs/83_handover.ipynb #imports
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -34,8 +35,11 @@ def responses_in(
     if path.is_dir():
         return together(open_prepared(f) for f in folders_in(path))
     try:
-        return np.load(path, allow_pickle=False).astype(np.float32)
-    except (OSError, ValueError, EOFError) as e:
+        x = np.load(path, allow_pickle=False)
+        if not isinstance(x, np.ndarray):
+            raise ValueError('several arrays in one file')
+        return x.astype(np.float32)
+    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as e:
         raise DataError('the responses cannot be read', 'a .npy file (trial, voxel), or a prepared '
                         'folder', f'{type(e).__name__}: {e}', path) from None
 

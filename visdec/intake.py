@@ -108,6 +108,7 @@ def apply(self:Intake,
     mean, std = self.constants(people if subject is None else np.full(len(x), subject))
     how = self.how(given) if record else 'train' if raw else 'as it is'
     if how == 'own':
-        kept = given if x.shape[1] == given.x.shape[1] else given.take(voxels=self.voxels.numpy())
+        places = self.voxels.cpu().numpy()
+        kept = given if x.shape[1] == given.x.shape[1] else given.take(voxels=places)
         x = kept.zscored(self.config.unit).x
     return Responses(((x - mean)/std).astype(np.float32) if how == 'train' else x, ids)
