@@ -166,7 +166,7 @@ class ContrastAttendDiffuse:
     def how(self, out, seed):
         return dict(out=out, seed=seed, progress=self.progress, device=self.device)
 
-VERSIONS = dict(pretrain=1, image=1, tune=1, codec=1, prior=1, finetune=1)   # of their code
+VERSIONS = dict(pretrain=1, image=1, tune=1, codec=1, prior=1, finetune=2)   # of their code
 
 # %% ../nbs/47_cad.ipynb #contrast
 @patch
@@ -350,6 +350,17 @@ def predict(self:ContrastAttendDiffuse,
     return decode_array(self.pipe, responses, samples, seed, how.steps, how.guidance)
 
 # %% ../nbs/47_cad.ipynb #identity
+@patch
+def features(self:ContrastAttendDiffuse,
+    pictures, # uint8 (picture, row, col, rgb)
+) -> np.ndarray: # (picture, feature)
+    "Pictures in the numbers that this decoder itself thinks in: latents, and looks where told."
+    z = encode(self.codec, pictures).cpu()
+    if self.config.denoiser.told == 'picture':
+        told = self.pipe.conditioner.told
+        z = (seen_of(z, pictures) - told.mean.cpu())/told.std.cpu()
+    return z.flatten(1).numpy()
+
 @patch
 def identity(self:ContrastAttendDiffuse):
     "What this fitted decoder is: its weights, and how it samples."

@@ -12,7 +12,7 @@ from inspect import Parameter, signature
 from fastcore.docments import docments
 
 # %% ../nbs/99_cli.ipynb #config_for
-def config_for(out, preset, data, path, subject, seed, config, set, **parts):
+def config_for(out, preset, data, path, subject, seed, config, set, from_scratch=False, **parts):
     "The configuration that the words of a command ask for."
     from pathlib import Path
     from visdec.pipeline import make_config, saved_config
@@ -22,7 +22,7 @@ def config_for(out, preset, data, path, subject, seed, config, set, **parts):
     if (Path(out)/'config.json').exists() and not (preset or data):
         c = saved_config(out)
     else:
-        c = make_config(preset or 'small', data or 'sim')
+        c = make_config(preset or 'small', data or 'sim', scratch=from_scratch)
     c = changed(c, named)
     place = {'study.path': path, **{f'parts.{k}': v for k, v in parts.items()}}
     typed = {k: str(Path(v).resolve() if Path(v).exists() else v) for k, v in place.items() if v}
@@ -62,6 +62,7 @@ def demo(
     prior:str='', # folder of a prior, or of a run that holds one
     ldm:str='', # latent diffusion model in place of both: .ckpt, folder of diffusers, or hub id
     ldm_config:str='', # .yaml of a .ckpt; empty: cin256-v2
+    from_scratch:bool=False, # train codec and prior, too, where they come with visdec
     device:str='', # cpu, cuda, cuda:1, mps; empty: a GPU when there is one
 ):
     "Run all phases, decode the test pictures, and write a report."
@@ -72,7 +73,8 @@ def demo(
 def _stage(name, doc):
     "A verb that runs up to a stage."
     def verb(preset='', data='', path='', subject='', out='visdec-run', seed=0, config='', set=(),
-             encoder='', image_model='', codec='', prior='', ldm='', ldm_config='', device=''):
+             encoder='', image_model='', codec='', prior='', ldm='', ldm_config='',
+             from_scratch=False, device=''):
         asked = dict(locals())
         asked.pop('name')                      # of the verb, from around this function
         _run(name, **asked)
@@ -105,7 +107,8 @@ def decode(
 
 def evaluate(
     preset='', data='', path='', subject='', out='visdec-run', seed=0, config='', set=(),
-    encoder='', image_model='', codec='', prior='', ldm='', ldm_config='', device='',
+    encoder='', image_model='', codec='', prior='', ldm='', ldm_config='', from_scratch=False,
+    device='',
 ):
     "Finish a run where needed, and print its table with controls."
     asked = dict(locals())

@@ -156,12 +156,15 @@ class ReadoutConditioner(BrainConditioner):
         n, dim = self.hold(encoder)
         self.told = PictureConditioner(seen, context_dim, time_dim, prediction, betas, depth, width,
                                        length)
+        self.register_buffer('middle', torch.zeros(1, n, dim))       # the mean of each token
         self.readout = nn.Linear(n*dim + bypass*encoder['n_voxels'], self.told.mean.numel())
 
     def pages(self, x): # (trial, voxel)
         "What the readout reads: all tokens, and by the bypass the response."
         whole = self.pad(x)
-        return torch.cat([self.tokens(whole).flatten(1)] + [whole]*self.config.bypass, 1)
+        # LayerNorm takes the length of a response away; here it comes back
+        tokens = (self.tokens(whole) - self.middle)*self.lengths(x)[:, None, None]
+        return torch.cat([tokens.flatten(1)] + [whole]*self.config.bypass, 1)
 
     def read(self, x): # (trial, voxel)
         "What was seen, as far as a response tells, (trial, chan, row, col)."
@@ -218,7 +221,8 @@ def fit_readout(
     from tqdm.auto import tqdm
     device = pick_device(device)
     place = 'cpu' if device.type == 'mps' else device             # mps has no float64
-    pages = _all(conditioner.to(device).pages, x, device).double().to(place)
+    conditioner.to(device).middle.copy_(_all(conditioner.tokens, x, device).mean(0, keepdim=True))
+    pages = _all(conditioner.pages, x, device).double().to(place)
     looks = torch.as_tensor(seen)[:, :conditioner.told.mean.shape[1]]
     y = looks.double().flatten(1).to(place)
     fold = fold_of(np.arange(len(x)) if groups is None else groups, folds, seed)

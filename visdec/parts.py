@@ -5,12 +5,14 @@
 # %% auto #0
 __all__ = ['SHELF', 'CIN256', 'VQ_CIN', 'CODECS', 'HUB_ID', 'HOMES', 'check_unet', 'check_joint', 'as_prior', 'unet_settings',
            'vq_settings', 'Ldm', 'read_yaml', 'checked_betas', 'checked_scale', 'read_compvis', 'codec_in',
-           'read_diffusers', 'from_hub', 'is_hub_id', 'read_ldm', 'read_encoder', 'load_part', 'load_parts', 'suited',
-           'side_of', 'check_sizes']
+           'read_diffusers', 'from_hub', 'is_hub_id', 'read_ldm', 'read_encoder', 'load_part', 'load_parts',
+           'shipped_parts', 'suited', 'side_of', 'check_sizes']
 
 # %% ../nbs/49_parts.ipynb #imports
 import re
 from dataclasses import replace
+from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
@@ -439,10 +441,14 @@ def load_part(
 # %% ../nbs/49_parts.ipynb #load_parts
 def load_parts(
     ldm:str='', ldm_config:str='', # a latent diffusion model in place of codec and prior
+    shipped:int=0, # rows of pictures whose shipped codec and prior stand in for both; 0: none
     **paths, # field of `Parts` -> place; '' for none
 ) -> tuple: # Parts; what was done to them on the way in, sentences
     "All parts that are handed in."
     named = {k: p for k, p in paths.items() if p}
+    if shipped and not ldm and not {'codec', 'prior'} & set(named):
+        home = shipped_parts(shipped)
+        named |= dict(codec=home/'codec', prior=home/'prior')
     if ldm_config and not ldm:
         raise DataError('a configuration without its model', '--ldm', 'none', '--ldm-config')
     if ldm and (twice := {'codec', 'prior'} & set(named)):
@@ -454,6 +460,25 @@ def load_parts(
         return parts, notes
     found = read_ldm(ldm, ldm_config)
     return parts._replace(codec=found.codec, prior=found.prior), notes + found.notes
+
+# %% ../nbs/49_parts.ipynb #shipped_parts
+def shipped_parts(
+    size:int, # rows of a picture: 32 or 64
+    homes=None, # folder that holds them; None: that of the package
+) -> Path: # a folder with `codec`, `prior` and `card.json`
+    "Codec and prior of the simulated world that come with visdec, checked file by file."
+    homes = Path(homes or str(files('visdec')/'weights'))
+    home = homes/f'world{size}'
+    if not home.is_dir():
+        known = sorted(int(p.name.removeprefix('world')) for p in homes.glob('world*'))
+        raise DataError('no codec and prior for pictures of this size come with visdec', known,
+                        size, 'size', 'train your own: --from-scratch')
+    for name, wanted in read_json(home/'card.json')['sha256'].items():
+        file = home/name
+        found = sha256(file.read_bytes()).hexdigest() if file.exists() else 'no file'
+        if found != wanted:
+            raise DataError('a shipped file is damaged', wanted, found, file, 'install visdec again')
+    return home
 
 # %% ../nbs/49_parts.ipynb #suited
 def suited(

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'EARLY', 'PartsConfig', 'Config', 'method_part', 'make_config', 'saved_config', 'Entry', 'roster', 'decoded',
-           'ceiling_row', 'rows_for', 'Results', 'start', 'run', 'train_until', 'save_results', 'load_results']
+           'ceiling_row', 'rows_for', 'consensus', 'Results', 'start', 'run', 'train_until', 'save_results',
+           'load_results']
 
 # %% ../nbs/81_pipeline.ipynb #imports
 import json
@@ -18,6 +19,7 @@ from .files import load_npz, read_json
 from .settings import changed, flat, names_of, refuse_name
 from .stages import Stages, crew, load_arrays, save_arrays, writing
 from .study import StudyConfig, check_study, open_study
+from .sim import world_of
 from .ridge import MeanPicture, RidgeDecoder
 from .autoencoder import decode, encode
 from .cad import (CadConfig, ContrastAttendDiffuse, Parts, cad_config, measured,
@@ -37,6 +39,7 @@ class PartsConfig:
     prior: str = ''              # denoiser trained without a brain
     ldm: str = ''                # codec and prior in one: .ckpt, folder of diffusers, or hub id
     ldm_config: str = ''         # sizes of a .ckpt, its .yaml; '' where it is cin256-v2
+    shipped: bool = False        # codec and prior that come with visdec, where none is named above
 
 @dataclass(frozen=True)
 class Config(CadConfig):
@@ -65,10 +68,16 @@ def _digits(c):
                    finetune=replace(c.finetune, steps=400),
                    sampling=replace(c.sampling, guidance=1.))
 
+def _shipped(c):
+    "As in the paper, the diffusion model comes trained: it needs no exaggerated condition."
+    return replace(c, parts=PartsConfig(shipped=True),
+                   sampling=replace(c.sampling, steps=25, guidance=1.))
+
 def make_config(
     preset:str='small', # 'tiny', 'small', 'medium' or 'paper'
     data:str='sim', # 'sim', 'digits69', 'recording' or 'hcp'
     changes:dict=None, # dotted name -> value, such as {'pretrain.steps': 500}
+    scratch:bool=False, # train codec and prior of a simulated world, too
     **over, # fields of `Config` or `StudyConfig` to set, such as seed or path
 ) -> Config:
     "The configuration of a preset and a data set, with changes by name."
@@ -81,6 +90,8 @@ def make_config(
                                          val_share=0., singles=1))
     if data == 'digits69':
         c = _digits(c)
+    if data == 'sim' and preset in ('small', 'medium') and not scratch:
+        c = _shipped(c)
     own = {f.name for f in fields(Config)} - {'study', 'parts'}
     names = {k if k in own else f'study.{k}': v for k, v in over.items()}
     whole = {k: v for k, v in names.items() if k not in names_of(c)}        # records, such as brain
@@ -101,7 +112,7 @@ def saved_config(
     saved = read_json(file)
     if not isinstance(saved, dict) or 'preset' not in saved:
         raise DataError('this is no configuration of a run', 'a preset', where=file)
-    c = make_config(saved['preset'])
+    c = make_config(saved['preset'], scratch=True)
     return changed(c, {k: v for k, v in flat(saved).items() if k != 'preset'})
 
 # %% ../nbs/81_pipeline.ipynb #roster
@@ -171,7 +182,7 @@ def rows_for(
     pictures:dict, # from `decoded`
     test, # `study.tested(...)`
 ) -> list: # of `Row`
-    "The rows of one entry: averaged, single trials, and the mean of its samples."
+    "The rows of one entry: averaged, single trials, and two ways to make one of its samples."
     whose = dict(target=test.target, subject=test.mean.subject)
     rows = [Row(entry.name, pictures['mean'], entry.role, **whose)]
     if 'single' in pictures:
@@ -180,7 +191,22 @@ def rows_for(
     if pictures['mean'].shape[1] > 1 and entry.role == 'decoder':
         middle = pictures['mean'].mean(1, keepdims=True).round().astype(np.uint8)
         rows.append(Row(f'{entry.name}, mean of samples', middle, entry.role, **whose))
+        if hasattr(entry.decoder, 'features'):
+            chosen = consensus(pictures['mean'], entry.decoder.features)
+            rows.append(Row(f'{entry.name}, consensus', chosen, entry.role, **whose))
     return rows
+
+def consensus(
+    pictures:np.ndarray, # uint8 (row, sample, row, col, rgb)
+    features, # pictures -> (picture, feature), of the decoder itself; no judge is asked
+) -> np.ndarray: # uint8 (row, 1, row, col, rgb)
+    "Of each row's samples the one that is most like the others."
+    n, samples = pictures.shape[:2]
+    f = features(pictures.reshape(n*samples, *pictures.shape[2:])).reshape(n, samples, -1)
+    f = f - f.mean((0, 1))
+    f = f/np.linalg.norm(f, axis=2, keepdims=True)
+    like = (f @ f.transpose(0, 2, 1)).sum(2)
+    return pictures[np.arange(n), like.argmax(1)][:, None]
 
 # %% ../nbs/81_pipeline.ipynb #Results
 @dataclass
@@ -205,7 +231,12 @@ def start(
 ): # study, stages, entries
     "Everything before the first training: data read, parts loaded, choices written down."
     pick_device(device)
-    parts, notes = load_parts(**asdict(config.parts))
+    size = config.study.size or world_of(config.study.world).size
+    named = asdict(config.parts) | dict(shipped=size*config.parts.shipped)
+    parts, notes = load_parts(**named)
+    if config.parts.shipped and not (config.parts.codec or config.parts.prior or config.parts.ldm):
+        notes.append('codec and prior: those of the simulated world that come with visdec '
+                     '(--from-scratch trains them)')
     config = suited(config, parts)
     refuse_lack(method_part(config), parts, until)
     study = open_study(config.study, config.seed)
