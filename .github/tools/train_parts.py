@@ -7,7 +7,7 @@
 
 Four stages, each kept in --out: pictures, codec, readings, prior. It may be stopped at any time and goes on from its last
 checkpoint. The numbers of steps follow from --minutes and the speed of the first steps, and are written down before training.
-Chapters 33 (which pictures), 40 (codec), 42 (prior) and 86 (readings, curve, scores) explain what happens here."""
+Chapters 33 (which pictures), 40 (codec), 42 (prior) and 56 (readings, curve, scores) explain what happens here."""
 import argparse, json, os, platform, time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
