@@ -53,7 +53,7 @@ def demo(
     path:str='', # file or folder of the data, where they are not simulated
     subject:str='', # one subject; empty: all that are found
     out:str='visdec-demo', # folder of the run; call again to resume
-    seed:int=0, # of everything random
+    seed:str='', # of everything random, a whole number; empty: of the folder, else 0
     config:str='', # file of settings, as `visdec config` writes it
     set:list=(), # one setting, such as pretrain.steps=500; may be repeated
     encoder:str='', # folder of an encoder, of a run that holds one, or a published .pth
@@ -72,7 +72,7 @@ def demo(
 # %% ../nbs/99_cli.ipynb #stages
 def _stage(name, doc):
     "A verb that runs up to a stage."
-    def verb(preset='', data='', path='', subject='', out='visdec-run', seed=0, config='', set=(),
+    def verb(preset='', data='', path='', subject='', out='visdec-run', seed='', config='', set=(),
              encoder='', image_model='', codec='', prior='', ldm='', ldm_config='',
              from_scratch=False, device=''):
         asked = dict(locals())
@@ -106,7 +106,7 @@ def decode(
         run(saved_config(out), out, device=device or None, until='decode', say=print)
 
 def evaluate(
-    preset='', data='', path='', subject='', out='visdec-run', seed=0, config='', set=(),
+    preset='', data='', path='', subject='', out='visdec-run', seed='', config='', set=(),
     encoder='', image_model='', codec='', prior='', ldm='', ldm_config='', from_scratch=False,
     device='',
 ):
@@ -156,7 +156,10 @@ def config(
     set:list=(), # one setting, such as pretrain.steps=500; may be repeated
 ):
     "Print every setting with what it means; save it, change it, and pass it to --config."
+    from visdec.pipeline import saved_config
     from visdec.settings import to_toml
+    if out:
+        saved_config(out)                      # a folder without a run is refused, not made up
     print(to_toml(config_for(out or '/', preset, data, '', '', 0, '', set)), end='')
 
 # %% ../nbs/99_cli.ipynb #prepare
