@@ -154,13 +154,14 @@ def config(
     data:str='', # sim, digits69, recording or hcp
     out:str='', # folder of a run, whose settings are shown
     set:list=(), # one setting, such as pretrain.steps=500; may be repeated
+    from_scratch:bool=False, # as for `visdec demo`
 ):
     "Print every setting with what it means; save it, change it, and pass it to --config."
     from visdec.pipeline import saved_config
     from visdec.settings import to_toml
     if out:
         saved_config(out)                      # a folder without a run is refused, not made up
-    print(to_toml(config_for(out or '/', preset, data, '', '', 0, '', set)), end='')
+    print(to_toml(config_for(out or '/', preset, data, '', '', 0, '', set, from_scratch)), end='')
 
 # %% ../nbs/99_cli.ipynb #prepare
 def prepare(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TRAINABLE', 'over_tokens', 'encoder_settings', 'BrainConditioner', 'ReadoutConditioner', 'fit_readout', 'Denoiser',
            'FinetuneConfig', 'cut_at_random', 'finetune_batch', 'finetune_judge', 'finetune', 'DecodedImages',
-           'BrainToImagePipeline', 'rows_at_once', 'noise_keys', 'check_responses', 'decode_array']
+           'BrainToImagePipeline', 'rows_at_once', 'noise_keys', 'check_responses', 'decode_array', 'consensus']
 
 # %% ../nbs/44_decode.ipynb #imports
 from dataclasses import dataclass
@@ -150,7 +150,7 @@ class ReadoutConditioner(BrainConditioner):
         prediction:str='v_prediction', # what its denoiser guesses
         bypass:bool=True, # read the response itself beside its tokens
         betas:tuple=BETAS, # of the noise schedule its denoiser knows
-        depth:int=0, width:int=160, length:bool=False, # as the prior's own, see `PictureConditioner`
+        depth:int=0, width:int=160, length:bool=False, # as the prior's own `PictureConditioner`
     ):
         ModelMixin.__init__(self)
         n, dim = self.hold(encoder)
@@ -505,3 +505,16 @@ def decode(self:BrainToImagePipeline,
                         'a pipeline with an intake', fix='normalise them; use decode_array')
     return decode_array(self, self.intake.apply(given, subject, raw), samples, seed, steps,
                         guidance)
+
+# %% ../nbs/44_decode.ipynb #consensus
+def consensus(
+    pictures:np.ndarray, # uint8 (row, sample, row, col, rgb)
+    features, # pictures -> (picture, feature), of the decoder itself; no judge is asked
+) -> np.ndarray: # uint8 (row, 1, row, col, rgb)
+    "Of each row's samples the one that is most like the others."
+    n, samples = pictures.shape[:2]
+    f = features(pictures.reshape(n*samples, *pictures.shape[2:])).reshape(n, samples, -1)
+    f = f - f.mean((0, 1))
+    f = f/np.linalg.norm(f, axis=2, keepdims=True)
+    like = (f @ f.transpose(0, 2, 1)).sum(2)
+    return pictures[np.arange(n), like.argmax(1)][:, None]

@@ -477,7 +477,8 @@ def shipped_parts(
         file = home/name
         found = sha256(file.read_bytes()).hexdigest() if file.exists() else 'no file'
         if found != wanted:
-            raise DataError('a shipped file is damaged', wanted, found, file, 'install visdec again')
+            raise DataError('a shipped file is damaged', wanted, found, file,
+                            'install visdec again')
     return home
 
 # %% ../nbs/49_parts.ipynb #suited

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'EARLY', 'PartsConfig', 'Config', 'uses_shipped', 'method_part', 'make_config', 'saved_config', 'Entry',
-           'roster', 'decoded', 'ceiling_row', 'rows_for', 'consensus', 'Results', 'start', 'run', 'train_until',
-           'save_results', 'load_results']
+           'roster', 'decoded', 'ceiling_row', 'rows_for', 'Results', 'start', 'run', 'train_until', 'save_results',
+           'load_results']
 
 # %% ../nbs/81_pipeline.ipynb #imports
 import json
@@ -24,6 +24,7 @@ from .ridge import MeanPicture, RidgeDecoder
 from .autoencoder import decode, encode
 from .cad import (CadConfig, ContrastAttendDiffuse, Parts, cad_config, measured,
                         refuse_lack)
+from .decode import consensus
 from .cost import about_run, estimate
 from .parts import check_sizes, load_parts, suited
 from .controls import Shuffled
@@ -204,18 +205,6 @@ def rows_for(
             chosen = consensus(pictures['mean'], entry.decoder.features)
             rows.append(Row(f'{entry.name}, consensus', chosen, entry.role, **whose))
     return rows
-
-def consensus(
-    pictures:np.ndarray, # uint8 (row, sample, row, col, rgb)
-    features, # pictures -> (picture, feature), of the decoder itself; no judge is asked
-) -> np.ndarray: # uint8 (row, 1, row, col, rgb)
-    "Of each row's samples the one that is most like the others."
-    n, samples = pictures.shape[:2]
-    f = features(pictures.reshape(n*samples, *pictures.shape[2:])).reshape(n, samples, -1)
-    f = f - f.mean((0, 1))
-    f = f/np.linalg.norm(f, axis=2, keepdims=True)
-    like = (f @ f.transpose(0, 2, 1)).sum(2)
-    return pictures[np.arange(n), like.argmax(1)][:, None]
 
 # %% ../nbs/81_pipeline.ipynb #Results
 @dataclass
