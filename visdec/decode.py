@@ -150,7 +150,7 @@ class ReadoutConditioner(BrainConditioner):
         prediction:str='v_prediction', # what its denoiser guesses
         bypass:bool=True, # read the response itself beside its tokens
         betas:tuple=BETAS, # of the noise schedule its denoiser knows
-        depth:int=0, width:int=160, length:bool=False, # as the prior's own, see `PictureConditioner`
+        depth:int=0, width:int=160, length:bool=False, # as the prior's own `PictureConditioner`
     ):
         ModelMixin.__init__(self)
         n, dim = self.hold(encoder)
