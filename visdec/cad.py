@@ -358,7 +358,7 @@ def features(self:ContrastAttendDiffuse,
     z = encode(self.codec, pictures).cpu()
     if self.config.denoiser.told == 'picture':
         told = self.pipe.conditioner.told
-        z = (seen_of(z, pictures) - told.mean.cpu())/told.std.cpu()
+        z = told.standardise(seen_of(z, pictures).to(told.device)).cpu()
     return z.flatten(1).numpy()
 
 @patch

@@ -148,11 +148,13 @@ def roster(
     seeds = tuple(config.seed + i for i in range(config.repeats))
     control = Shuffled(ContrastAttendDiffuse(sizes, **how, label='-shuffled'), config.seed)
     method, one = ContrastAttendDiffuse(sizes, **how), (config.seed,)
-    memory = [Entry('nearest seen picture', 'floor', NearestSeen(method), one)]
+    memory = []
+    if uses_shipped(config):
+        memory = [Entry('nearest seen picture', 'floor', NearestSeen(method), one)]
     return [Entry('this method', 'decoder', method, seeds, samples, True),
             Entry('shuffled pairs', 'control', control, seeds[:1], samples),
             Entry('ridge', 'baseline', RidgeDecoder(), one, 1, True),
-            *memory*uses_shipped(config), Entry('mean picture', 'floor', MeanPicture(), one)]
+            *memory, Entry('mean picture', 'floor', MeanPicture(), one)]
 
 # %% ../nbs/81_pipeline.ipynb #decoded
 def decoded(

@@ -14,9 +14,6 @@ import torch
 from .core import DataError
 from .recording import responses_of
 from .reserved import RESERVED, reserved_pictures
-from .look import seen_of
-from .autoencoder import encode
-from .stages import identity_of
 
 # %% ../nbs/56_shipped.ipynb #seen_pictures
 @lru_cache(maxsize=2)
@@ -38,7 +35,7 @@ def seen_pictures(
 class NearestSeen:
     "Answers with the pictures of the prior's own training set that fit a reading best."
     def __init__(self,
-        method, # a decoder whose conditioner reads looks; it is fitted with this one
+        method, # a decoder that reads looks; its `features` of pictures are in the same terms
         worlds:int=16, each:int=2, # as in `seen_pictures`
     ):
         self.method, self.worlds, self.each = method, worlds, each
@@ -60,12 +57,11 @@ class NearestSeen:
         seed:int=0, # nothing here is drawn
     ) -> np.ndarray: # uint8 (trial, sample, row, col, rgb)
         "Pictures from responses alone."
-        reader, codec = self.method.pipe.conditioner, self.method.codec
-        library = seen_pictures(codec.config.sample_size, self.worlds, self.each)
-        told = reader.told
-        looks = (seen_of(encode(codec, library), library) - told.mean.cpu())/told.std.cpu()
+        reader = self.method.pipe.conditioner
+        library = seen_pictures(self.method.codec.config.sample_size, self.worlds, self.each)
+        looks = torch.as_tensor(self.method.features(library))
         x = torch.as_tensor(responses_of(responses).x, device=reader.device)
-        read = reader.read(x)[:, :looks.shape[1]].cpu()
-        def straight(v): return torch.nn.functional.normalize(v.flatten(1), dim=1)
+        read = reader.read(x).flatten(1).cpu()
+        def straight(v): return torch.nn.functional.normalize(v, dim=1)
         order = (straight(read) @ straight(looks).T).argsort(1, descending=True)
         return library[order[:, :samples].numpy()]
