@@ -76,6 +76,15 @@ def _medium(c):
     return replace(c, image=replace(c.image, patch=8), latent=CodecConfig('medium'),
                    denoiser=replace(c.denoiser, kind='medium'), **more)
 
+def _large(c):
+    "For one GPU: the world of 4,096 voxels and 2,400 trials, pictures of 64 rows."
+    steps = dict(pretrain=800, image_mae=600, tune=250, prior=4000, finetune=300, codec_warm=800,
+                 codec=1500)
+    more = {k: replace(getattr(c, k), steps=n, warmup=50) for k, n in steps.items()}
+    wide = dict(dim=192, depth=4, heads=6, decoder_dim=96, decoder_depth=2)
+    return replace(_medium(c), brain=replace(c.brain, **wide),
+                   image=replace(c.image, patch=8, **wide), **more)
+
 def _paper(c):
     "As published: 140, 60 and 700 passes; picture model, codec and prior come from elsewhere."
     none = TrainConfig(steps=0)
@@ -92,10 +101,10 @@ def _paper(c):
                              betas=(.9, .999), weight_decay=.01),
         image_mae=none, codec_warm=none, codec=none, prior=none)
 
-PRESETS = dict(tiny=_tiny, small=lambda c: c, medium=_medium, paper=_paper)
+PRESETS = dict(tiny=_tiny, small=lambda c: c, medium=_medium, large=_large, paper=_paper)
 
 def cad_config(
-    preset:str='small', # 'tiny', 'small', 'medium' or 'paper'
+    preset:str='small', # 'tiny', 'small', 'medium', 'large' or 'paper'
 ) -> CadConfig:
     "The method in one of its sizes."
     if preset not in PRESETS:

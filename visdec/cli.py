@@ -43,12 +43,12 @@ def _finish(results):
         print('- ' + line)
     seconds, peak = sum(results.about['seconds'].values()), results.about['peak_gb']
     simulated = 'Simulated data. ' if results.config.study.data == 'sim' else ''
-    print(f'\n{simulated}{seconds:.0f} s in all, peak memory {peak} GB')
+    print(f'\n{simulated}{seconds:.0f} s in its stages, peak memory {peak} GB')
     print(f'report: {write_report(results)}')
 
 # %% ../nbs/99_cli.ipynb #demo
 def demo(
-    preset:str='', # size: tiny, small, medium, paper; empty: of the folder, else small
+    preset:str='', # tiny, small, medium, large, paper; empty: of the folder, else small
     data:str='', # sim, digits69, recording or hcp; empty: of the folder, else sim
     path:str='', # file or folder of the data, where they are not simulated
     subject:str='', # one subject; empty: all that are found
@@ -150,7 +150,7 @@ def reproduce(
 
 # %% ../nbs/99_cli.ipynb #config
 def config(
-    preset:str='', # tiny, small or medium; empty: of the folder, else small
+    preset:str='', # tiny, small, medium or large; empty: of the folder, else small
     data:str='', # sim, digits69, recording or hcp
     out:str='', # folder of a run, whose settings are shown
     set:list=(), # one setting, such as pretrain.steps=500; may be repeated
@@ -166,7 +166,7 @@ def config(
 # %% ../nbs/99_cli.ipynb #prepare
 def prepare(
     source:str, # hcp, god, bold5000, nsd, digits69, bids, arrays, or sim
-    src:str, # file or folder as published; for sim: tiny, small or medium
+    src:str, # file or folder as published; for sim: tiny, small, medium or large
     out:str, # folder to write; call again to resume
     subject:str='', # one subject; empty: all that are found
     images:str='', # folder or file of pictures, where they are apart; none: decode without

@@ -371,7 +371,7 @@ def finetune(
                          **change)
     judge = held and finetune_judge(conditioner, codec, held, reads, config.bs, seed)
     return train(model, make_batch, guess_losses, len(told), config, out, seed, 'finetune',
-                 progress, device, judge)
+                 progress, device, judge, replay=True)
 
 # %% ../nbs/44_decode.ipynb #BrainToImagePipeline
 @dataclass

@@ -70,7 +70,7 @@ def category_index(
 # %% ../nbs/51_features.ipynb #degrade
 EvaluatorLoss = namedtuple('EvaluatorLoss', 'total')
 EVALUATOR = {p: TrainConfig(steps=s, bs=96, lr=3e-3, warmup=20, betas=(.9, .99), save_every=10**6)
-             for p,s in dict(tiny=80, small=250, medium=250).items()}
+             for p,s in dict(tiny=80, small=250, medium=250, large=250).items()}
 
 def degrade(
     x, # pictures, float tensor (picture, rgb, row, col) in [-1, 1]

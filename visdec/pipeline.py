@@ -83,7 +83,7 @@ def _shipped(c):
                    sampling=replace(c.sampling, steps=25, guidance=1.))
 
 def make_config(
-    preset:str='small', # 'tiny', 'small', 'medium' or 'paper'
+    preset:str='small', # 'tiny', 'small', 'medium', 'large' or 'paper'
     data:str='sim', # 'sim', 'digits69', 'recording' or 'hcp'
     changes:dict=None, # dotted name -> value, such as {'pretrain.steps': 500}
     scratch:bool=False, # train codec and prior of a simulated world, too
@@ -99,7 +99,7 @@ def make_config(
                                          val_share=0., singles=1))
     if data == 'digits69':
         c = _digits(c)
-    if data == 'sim' and preset in ('small', 'medium') and not scratch:
+    if data == 'sim' and preset in ('small', 'medium', 'large') and not scratch:
         c = _shipped(c)
     own = {f.name for f in fields(Config)} - {'study', 'parts'}
     names = {k if k in own else f'study.{k}': v for k, v in over.items()}

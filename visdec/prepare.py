@@ -131,7 +131,7 @@ def _prepare_one(kind, src, target, subject, size, options):
 # %% ../nbs/80_prepare.ipynb #prepare
 def prepare(
     kind:str, # hcp, or a key of LOADERS
-    src, # file or folder as published; for sim: tiny, small or medium
+    src, # file or folder as published; for sim: tiny, small, medium or large
     out, # folder to write
     subject:str='', # one subject; empty: all that are found
     images:str='', # folder or file of pictures, where they are apart; none: decode without

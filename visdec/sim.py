@@ -38,7 +38,8 @@ class World:
     run: int = 50              # training trials in a run
 
 WORLDS = dict(tiny=World(16, 256, 20, 4, 10, 4, 20, 4, 200, 20), small=World(32, 1024),
-              medium=World(64, 2048, rest=4800))
+              medium=World(64, 2048, rest=4800),
+              large=World(64, 4096, pictures=16, rest=9600))
 FIRST, N_CATEGORIES = dict(test=0, train=50, prior=200), 320    # first of each role; in all
 RESERVED = 10**6         # worlds from this seed on teach the shipped codec and prior, nothing else
 
@@ -52,7 +53,7 @@ def check_world(
 
 # %% ../nbs/03_sim.ipynb #world_of
 def world_of(preset) -> World:
-    "The world of a preset: 'tiny', 'small' or 'medium'."
+    "The world of a preset: 'tiny', 'small', 'medium' or 'large'."
     if preset not in WORLDS:
         raise DataError('no such preset', expected=list(WORLDS), found=preset, where='sim')
     return WORLDS[preset]
@@ -393,7 +394,7 @@ def design(w, g):
     return shown, np.r_[np.arange(n)//w.run, n//w.run + np.repeat(np.arange(w.repeats), m)]
 
 def simulate(
-    preset:str='small', # 'tiny', 'small' or 'medium'
+    preset:str='small', # 'tiny', 'small', 'medium' or 'large'
     seed:int=0, # of the world: pictures, brains and noise
     subject:str='sub-01', # other subjects see the same pictures with other voxels
 ) -> Recording: # raw responses; splits train and test; `meta` holds the planted truth
@@ -418,7 +419,7 @@ def simulate(
 
 # %% ../nbs/03_sim.ipynb #simulate_rest
 def simulate_rest(
-    preset:str='small', # 'tiny', 'small' or 'medium'
+    preset:str='small', # 'tiny', 'small', 'medium' or 'large'
     seed:int=0, # of the world
     subject:str='sub-01', # same voxels as `simulate` with this subject
 ) -> np.ndarray: # float32 (sample, voxel), raw

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NONE', 'ASIDE', 'CHOICES', 'Trained', 'TrainConfig', 'param_groups', 'lr_at', 'Step', 'rows_of', 'read_checkpoint',
-           'return_memory', 'compiled', 'ahead', 'train']
+           'return_memory', 'compiled', 'ahead', 'recorded', 'Replay', 'train']
 
 # %% ../nbs/22_train.ipynb #imports
 import ctypes, hashlib, json, math, os, shutil, time, warnings
@@ -47,6 +47,7 @@ class TrainConfig:
     log_every: int = field(default=10, metadata=ASIDE)      # steps between lines of the log
     validate_every: int = field(default=0, metadata=ASIDE)  # steps between validations
     log_with: str = field(default='', metadata=ASIDE)       # a tracker, such as 'tensorboard'
+    replay: bool = field(default=True, metadata=ASIDE)      # on a GPU, see `Replay`
 
     def __post_init__(self): _checked(self)
 
@@ -282,27 +283,82 @@ def _start(model, losses, config, device, out):
     return acc, step, opt, ema
 
 # %% ../nbs/22_train.ipynb #one_step
-def _one_step(acc, step, opt, ema, batch, config, lr, seed):
+def _update(acc, step, opt, pieces, clip):
+    "Gradients of a batch that comes in pieces, and one move; returns loss parts, averaged."
+    parts = {}
+    for piece in pieces:
+        result = step(piece)
+        acc.backward(result.total/len(pieces))
+        for k,v in result._asdict().items():
+            parts[k] = parts.get(k, 0) + v.detach()/len(pieces)
+    if clip:
+        acc.clip_grad_norm_(_params(opt), clip)
+    opt.step()
+    opt.zero_grad(set_to_none=True)
+    return parts
+
+def _one_step(acc, step, opt, ema, batch, config, lr, seed, update=_update):
     "One optimiser step on this process' rows of a batch; returns their loss parts, averaged."
     batch = rows_of(batch, acc.process_index, acc.num_processes)
     torch.manual_seed(seed + acc.process_index)                 # dropout
     for g in opt.param_groups:
-        g['lr'] = lr
-    parts = {}
-    for i in range(config.accumulate):
-        piece = {k: v.to(acc.device, non_blocking=True)
-                 for k,v in rows_of(batch, i, config.accumulate).items()}
-        result = step(piece)
-        acc.backward(result.total/config.accumulate)
-        for k,v in result._asdict().items():
-            parts[k] = parts.get(k, 0) + v.detach()/config.accumulate
-    if config.clip:
-        acc.clip_grad_norm_(_params(opt), config.clip)
-    opt.step()
-    opt.zero_grad(set_to_none=True)
+        if torch.is_tensor(g['lr']):
+            g['lr'].fill_(lr)                                   # a recorded step reads it there
+        else:
+            g['lr'] = lr
+    pieces = [{k: v.to(acc.device, non_blocking=True)
+               for k,v in rows_of(batch, i, config.accumulate).items()}
+              for i in range(config.accumulate)]
+    parts = update(acc, step, opt, pieces, config.clip)
     if ema:
         ema.step(_params(opt))
     return parts
+
+# %% ../nbs/22_train.ipynb #replay
+def recorded(
+    work, # () -> tensors; asks the GPU for no number
+) -> tuple: # a call that does it again, into the same tensors; and these tensors
+    "Record what `work` asks of the current GPU."
+    graph = torch.cuda.CUDAGraph()
+    # only this thread is held to the rules of a recording: another one may pin the next batch
+    with torch.cuda.graph(graph, capture_error_mode='thread_local'):
+        result = work()
+    return graph.replay, result
+
+class Replay:
+    "An update for `train`: the first few run as they come, one is recorded, the rest repeat it."
+    def __init__(self, opt, first=3, record=recorded):
+        self.left, self.record, self.again = first, record, None
+        for g in opt.param_groups:
+            place = g['params'][0].device
+            g.update(capturable=True, lr=torch.tensor(float(g['lr']), device=place))
+
+    def __call__(self, acc, step, opt, pieces, clip):
+        if self.left:
+            self.left -= 1
+            return _update(acc, step, opt, pieces, clip)
+        if self.again is None:
+            self.pieces = [{k: v.clone() for k,v in piece.items()} for piece in pieces]
+            try:
+                self.again, self.parts = self.record(
+                    lambda: _update(acc, step, opt, self.pieces, clip))
+            except RuntimeError as e:
+                warnings.warn('a step could not be recorded, training goes on step by step: '
+                              f'{str(e).splitlines()[0]}')
+                opt.zero_grad(set_to_none=True)
+                self.left = float('inf')
+                return _update(acc, step, opt, pieces, clip)
+        for own, new in zip(self.pieces, pieces):
+            for k,v in new.items():
+                own[k].copy_(v)
+        self.again()
+        return {k: v.clone() for k,v in self.parts.items()}
+
+def _how(acc, opt, config, replay):
+    "How `train` makes its updates."
+    able = acc.device.type == 'cuda' and acc.num_processes == 1 and not acc.scaler
+    plain = not (config.compile or config.checkpointing)
+    return Replay(opt) if replay and config.replay and able and plain else _update
 
 # %% ../nbs/22_train.ipynb #validated
 def _line(acc, s, parts, config, stage):
@@ -347,6 +403,8 @@ def _restore(saved, acc, model, opt, ema):
     "Put a checkpoint back; returns steps done and log."
     model.load_state_dict(saved['model'])
     opt.optimizer.load_state_dict(saved['opt'])
+    for g in opt.optimizer.param_groups:
+        g['capturable'] = False                    # as a step by itself needs it, see `Replay`
     if ema:
         ema.load_state_dict(saved['ema'])
         ema.to(next(model.parameters()).device)
@@ -400,6 +458,7 @@ def train(
     device=None, # None: a GPU when there is one
     validate=None, # model -> dict of numbers, on held-out trials; logged with the prefix 'val_'
     about:dict=None, # what else the result depends on, such as a mask ratio; checked on resume
+    replay:bool=False, # the losses ask a GPU for no number, so its steps may be recorded
 ) -> Trained: # model with averaged weights when `ema` > 0, in eval mode; log
     "Train a stage; killed and called again, it ends with the same bits on the same machine."
     _fits(model, config, n)
@@ -410,6 +469,7 @@ def train(
     acc, step, opt, ema = _start(model.train(), losses, config, device, out)
     _shares(min(config.bs, n), acc.num_processes, config.accumulate)
     done, log = _restore(saved, acc, model, opt, ema) if saved else (0, [])
+    update = _how(acc, opt, config, replay)
     protocol = _Protocol(acc, config, stage, done, log, progress)
     gpu = acc.device.type == 'cuda'
     def made(s):
@@ -419,7 +479,7 @@ def train(
     steps = range(done, config.steps)
     for s, batch in zip(steps, ahead(made, steps, gpu)):
         own = derive(seed, stage, 'step', s)
-        parts = _one_step(acc, step, opt, ema, batch, config, lr_at(s, config), own)
+        parts = _one_step(acc, step, opt, ema, batch, config, lr_at(s, config), own, update)
         judge, save, write = _due(s, config, validate)
         if save or write:
             line = _line(acc, s, parts, config, stage)

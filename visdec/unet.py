@@ -310,4 +310,4 @@ def train_prior(
     make_batch = partial(prior_batch, z=z, labels=labels, null=n_labels, drop=drop,
                          prediction=prediction, betas=betas)
     return train(prior, make_batch, guess_losses, len(z), config, out, seed, 'prior', progress,
-                 device)
+                 device, replay=True)

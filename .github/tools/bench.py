@@ -3,7 +3,7 @@
     python .github/tools/bench.py paper                    phase 1: 4,192 voxels, 164.8 M parameters, batch 8 and 24: time, memory (5 min)
     python .github/tools/bench.py curve                    phase 1: time over batch and width at the shapes of tiny and small
     python .github/tools/bench.py gpu --bs 250             phase 1 on one GPU, bf16: plain, fast, compiled
-    python .github/tools/bench.py prior --preset small     a step of the prior: eager, compiled (--modes 'default reduce-overhead')
+    python .github/tools/bench.py prior --preset small     a step of the prior: eager, replayed on a GPU, compiled (--modes default)
     python .github/tools/bench.py sampling --preset small  a look of the sampler, for passes of 8 to 512 rows
     python .github/tools/bench.py loader                   share of its time that phase 1 waits for its batches
     python .github/tools/bench.py paper --rounds 3 --json out.json
@@ -169,11 +169,11 @@ def prior(a):
     made, z = denoiser(a)
     chip, work, rows = rate(a.device, a.threads), 3*forward_flop(made, z[:a.bs]), []
     batch = partial(prior_batch, z=z, labels=torch.arange(256) % 10, null=10, drop=.1, prediction='v_prediction')
-    for mode in ['', *a.modes.split()]:
+    for mode in ['', *(['replay'] if a.device.startswith('cuda') else []), *a.modes.split()]:
         times = []
         for _ in range(a.rounds):
-            log = train(copy.deepcopy(made), batch, guess_losses, len(z), TrainConfig(steps=a.steps, bs=a.bs, log_every=a.steps//2, ema=.99, compile=mode, save_every=0),
-                        device=a.device, progress=False).log
+            log = train(copy.deepcopy(made), batch, guess_losses, len(z), TrainConfig(steps=a.steps, bs=a.bs, log_every=a.steps//2, ema=.99, compile=mode.replace('replay', ''), save_every=0,
+                                                                                     replay=mode == 'replay'), device=a.device, progress=False, replay=True).log
             times.append((log[-1]['seconds'] - log[1]['seconds'])/(log[-1]['step'] - log[1]['step']))     # the first half also compiles
         seconds = statistics.median(times)
         rows.append(dict(mode=mode or 'eager', ms=round(1e3*seconds, 2), share=round(work/1e9/seconds/chip, 3), loss=log[-1]['total']))
