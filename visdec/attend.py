@@ -7,7 +7,7 @@ __all__ = ['BrainCross', 'ImageCross', 'learns', 'CrossModal', 'settings_of', 'C
            'shallow', 'check_pairs', 'pairs_of', 'wrong_pairs', 'judge_pairs', 'tune', 'Attention', 'who_attends']
 
 # %% ../nbs/31_attend.ipynb #imports
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from fastcore.basics import patch
 from torch import nn
 from .core import DataError, generator
+from .settings import SHARE
 from .patches import hide
 from .study import Pictures
 from .recording import Recording, to_tensor
@@ -182,8 +183,8 @@ def picture_names(
 class AttendConfig:
     "How phase 2 lets the two models look at each other."
     layers: int = 2              # cross blocks on each side
-    brain_hide: float = .75      # share of brain patches hidden from the asker
-    image_hide: float = .5       # share of squares hidden from the asker
+    brain_hide: float = field(default=.75, metadata=SHARE)   # of brain patches, from the asker
+    image_hide: float = field(default=.5, metadata=SHARE)    # of squares, from the asker
     brain_weight: float = .25    # of the error on hidden voxels
     image_weight: float = 1.5    # of the error on hidden squares
     brain_decoder: int = 0       # blocks of the brain's decoder that are kept; 0: all

@@ -11,6 +11,7 @@ import json, re
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from .core import DataError, atomic_folder, sha256_file
+from .stages import unnamed
 
 # %% ../nbs/46_cards.ipynb #check_about
 REQUIRED = dict(data='what the weights learned from', licence="such as 'apache-2.0', or 'none'",
@@ -159,8 +160,6 @@ def save_with_card(
                         other[:4], folder, 'choose another folder')
     with atomic_folder(folder) as tmp:
         model.save_pretrained(tmp)
-        config = json.loads((tmp/'config.json').read_text(encoding='utf-8'))
-        config.pop('_name_or_path', None)              # a path of this machine
-        (tmp/'config.json').write_text(json.dumps(config, indent=2) + '\n', encoding='utf-8')
+        unnamed(tmp)
         (tmp/'README.md').write_text(card, encoding='utf-8')
     return folder

@@ -8,7 +8,7 @@ __all__ = ['TRAINABLE', 'over_tokens', 'encoder_settings', 'BrainConditioner', '
            'BrainToImagePipeline', 'rows_at_once', 'noise_keys', 'check_responses', 'decode_array', 'consensus']
 
 # %% ../nbs/44_decode.ipynb #imports
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 import numpy as np
 import torch
@@ -28,7 +28,8 @@ from .mae import MaskedAutoencoder, fresh, padded
 from .crossfit import cross_fit, straight
 from .intake import Intake
 from .autoencoder import decode as from_latents, encode
-from .noise import BETAS, draw_noise, noise_loss
+from .settings import SHARE, check_settings
+from .noise import BETAS, draw_noise, noise_loss, schedule
 from .unet import Condition, PictureConditioner, guess_losses, guess_noise, xattn_parameters
 from .sampler import sample, start_noise
 
@@ -271,15 +272,13 @@ class FinetuneConfig:
     bypass: bool = True          # a readout sees the response beside its tokens
     n_tokens: int = 77           # context tokens from the brain where the prior is told labels
     train_unet: str = 'all'      # part of the denoiser that is trained: 'none', 'xattn', 'all'
-    noise: float = 0.            # added to responses, in deviations; not where a readout speaks
-    drop: float = 0.             # share of voxels set to zero; not where a readout speaks
-    mix: float = 0.              # largest share of another trial; not where a readout speaks
-    blank: float = .1            # share of trials that say nothing, for guidance
-    crop: float = 0.             # share of rows that random cuts remove, as published .2; 0: none
+    noise: float = 0.  # added to responses, in deviations; not with a readout
+    drop: float = field(default=0., metadata=SHARE)    # of voxels set to zero; not with a readout
+    mix: float = field(default=0., metadata=SHARE)     # at most, of another trial; likewise
+    blank: float = field(default=.1, metadata=SHARE)   # of trials that say nothing, for guidance
+    crop: float = field(default=0., metadata=SHARE)    # of rows that cuts remove; published .2
 
-    def __post_init__(self):
-        if not 0 <= self.crop < 1:
-            raise DataError('no such cut', 'a share from 0, below 1', self.crop, 'crop')
+    def __post_init__(self): check_settings(self)
 
 # %% ../nbs/44_decode.ipynb #batch
 def cut_at_random(
@@ -394,10 +393,12 @@ class BrainToImagePipeline(DiffusionPipeline):
         if (told := scheduler.config.prediction_type) != (own := conditioner.config.prediction):
             raise DataError('the sampler expects another guess', own, told, 'prediction',
                             'see make_scheduler')
-        known, s = tuple(conditioner.config.betas), scheduler.config
-        if known != (s.beta_start, s.beta_end):
-            raise DataError('the sampler knows another noise schedule', known,
-                            (s.beta_start, s.beta_end), 'betas', 'see make_scheduler')
+        wanted, own = dict(schedule(conditioner.config.betas).config), scheduler.config
+        parts = ('beta_start', 'beta_end', 'beta_schedule', 'num_train_timesteps', 'trained_betas')
+        if other := {k: own.get(k) for k in parts if own.get(k) != wanted[k]}:
+            raise DataError('the sampler knows another noise schedule',
+                            {k: wanted[k] for k in other}, other, 'scheduler',
+                            'see make_scheduler')
         if intake is not None:
             conditioner.pad(torch.zeros(1, len(intake.voxels)))       # refuses another width
         self.register_modules(conditioner=conditioner, unet=unet, codec=codec, scheduler=scheduler,

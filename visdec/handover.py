@@ -25,7 +25,13 @@ def decoder_of(
     "The trained decoder of a run; trains nothing, and names what is missing."
     saved_config(out)
     place = Stages(out).result('finetune')
-    return BrainToImagePipeline.from_pretrained(place).to(pick_device(device))
+    try:
+        pipe = BrainToImagePipeline.from_pretrained(place)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as e:
+        raise DataError('the decoder of this run cannot be read', 'the whole folder of its stage',
+                        f'{type(e).__name__}: {str(e).splitlines()[0][:200]}', place,
+                        'copy it again, or run `visdec demo --out` to make it again') from None
+    return pipe.to(pick_device(device))
 
 def responses_in(
     path, # .npy file (trial, voxel), or a prepared folder

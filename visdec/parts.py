@@ -21,7 +21,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel, VQModel
 
 from .core import DataError
 from .files import read_json, read_text
-from .stages import Stages
+from .stages import Stages, load_whole
 from .contrast import DCMAE
 from .image_mae import ImageAutoencoder, from_vit_mae
 from .attend import settings_of
@@ -265,16 +265,6 @@ def _noise_of(folder):
     return told['prediction_type'] or 'epsilon', checked_betas(c['beta_start'], c['beta_end'],
                                                                folder/'scheduler')
 
-# %% ../nbs/49_parts.ipynb #whole
-def _whole(made, folder, **more):
-    "A model of diffusers of which no weight is missing, left over or no number."
-    model, info = made.from_pretrained(folder, output_loading_info=True, **more)
-    if odd := {k: v[:3] for k, v in info.items() if v}:
-        raise DataError('the weights do not fit the model', 'a place for each', odd, folder)
-    if bad := [k for k, v in model.state_dict().items() if not v.isfinite().all()]:
-        raise DataError('a weight is not finite', found=bad[:3], where=folder)
-    return model
-
 # %% ../nbs/49_parts.ipynb #codec_of
 def codec_in(
     folder, # of a codec, as diffusers saves it
@@ -286,7 +276,7 @@ def codec_in(
     if kind not in CODECS or said.get('shift_factor') or said.get('latents_mean'):
         raise DataError('this codec is of another family', f'{list(CODECS)}, without a shift', kind,
                         folder)
-    codec = _whole(CODECS[kind], folder)
+    codec = load_whole(CODECS[kind], folder)
     checked_scale(codec.config.scaling_factor, folder)
     if kind == 'VQModel' and said.get('scaling_factor', .18215) == .18215:
         codec.register_to_config(scaling_factor=1.)   # diffusers' default; no LDM was trained so
@@ -309,9 +299,9 @@ def _unet_of(folder):
     said = read_json(folder/'unet'/'config.json')
     check_unet(said, folder/'unet')
     if not said.get('num_class_embeds'):
-        made = _whole(UNet2DConditionModel, folder/'unet', class_embed_type='identity')
+        made = load_whole(UNet2DConditionModel, folder/'unet', class_embed_type='identity')
         return made, None
-    old = _whole(UNet2DConditionModel, folder/'unet')
+    old = load_whole(UNet2DConditionModel, folder/'unet')
     new = UNet2DConditionModel(**settings_of(old) | dict(num_class_embeds=None,
                                                       class_embed_type='identity'))
     state = old.state_dict()
@@ -432,7 +422,7 @@ def load_part(
     try:
         if kind == 'prior':
             return made.from_pretrained(path)
-        return codec_in(path, say) if kind == 'codec' else _whole(made, path).eval()
+        return codec_in(path, say) if kind == 'codec' else load_whole(made, path).eval()
     except DataError:
         raise
     except Exception as e:

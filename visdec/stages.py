@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['BEAT', 'part_identity', 'identity_of', 'what_differs', 'why_again', 'read_done', 'crew', 'writing', 'Stages',
-           'Awaited', 'finished', 'save_model', 'save_arrays', 'load_arrays', 'check_stored', 'store_numbers']
+           'Awaited', 'finished', 'save_model', 'unnamed', 'load_whole', 'save_arrays', 'load_arrays', 'check_stored',
+           'store_numbers']
 
 # %% ../nbs/05_stages.ipynb #imports
 import json, os, shutil, socket, threading, time
@@ -351,6 +352,34 @@ def save_model(
 ) -> None:
     "Save a result that is a model."
     model.save_pretrained(folder)
+    unnamed(folder)
+
+def unnamed(
+    folder, # in which models of diffusers were saved
+) -> None:
+    "Take the paths of this machine out of the settings in a folder; it may be given away."
+    folder = Path(folder)
+    for file in (*folder.rglob('config.json'), *folder.rglob('model_index.json')):
+        settings = json.loads(file.read_text(encoding='utf-8'))
+        if settings.pop('_name_or_path', None):
+            file.write_text(json.dumps(settings, indent=2) + '\n', encoding='utf-8')
+
+def load_whole(
+    made, # a class of diffusers
+    folder, # that one of its models was saved in
+    **more, # settings to change
+):
+    "A model of which no weight is missing, left over or no number."
+    try:
+        model, info = made.from_pretrained(folder, output_loading_info=True, **more)
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError) as e:
+        raise DataError('a model cannot be read', f'one of {made.__name__}',
+                        f'{type(e).__name__}: {str(e).splitlines()[0][:200]}', folder) from None
+    if odd := {k: v[:3] for k, v in info.items() if v}:
+        raise DataError('the weights do not fit the model', 'a place for each', odd, folder)
+    if bad := [k for k, v in model.state_dict().items() if not v.isfinite().all()]:
+        raise DataError('a weight is not finite', found=bad[:3], where=folder)
+    return model
 
 def save_arrays(
     arrays:dict, # name -> array

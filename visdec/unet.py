@@ -9,7 +9,7 @@ __all__ = ['DENOISERS', 'Condition', 'GuessLosses', 'unet_config', 'time_dim', '
 
 # %% ../nbs/42_unet.ipynb #imports
 from collections import namedtuple
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 import numpy as np
@@ -21,7 +21,7 @@ from einops import rearrange
 from fastcore.basics import patch
 from torch import nn
 from .core import DataError
-from .stages import identity_of
+from .stages import identity_of, load_whole
 from .train import Trained, TrainConfig, train
 from .transformer import Block
 from .mae import fresh
@@ -234,7 +234,7 @@ class Prior(nn.Module):
         kind = LabelConditioner.load_config(Path(folder)/'labels')['_class_name']
         parts = dict(unet=UNet2DConditionModel,
                      labels={c.__name__: c for c in (LabelConditioner, PictureConditioner)}[kind])
-        return cls(**{k: made.from_pretrained(Path(folder)/k) for k,made in parts.items()}).eval()
+        return cls(**{k: load_whole(made, Path(folder)/k) for k,made in parts.items()}).eval()
 
 # %% ../nbs/42_unet.ipynb #train_prior
 GuessLosses = namedtuple('GuessLosses', 'total')
@@ -272,7 +272,8 @@ class PriorConfig:
     prediction: str = 'v_prediction'   # what it guesses; 'epsilon' as published
     betas: tuple = BETAS               # first and last of the noise schedule
     label_tokens: int = 4              # context tokens of a label; 1 as published
-    label_drop: float = .1             # share of labels, or looks, that say nothing, for guidance
+    # share of labels, or looks, that say nothing, for guidance
+    label_drop: float = field(default=.1, metadata=dict(below=1))
     kind: str = 'small'                # sizes: 'tiny', 'small', 'medium' or 'paper'
     def __post_init__(self):
         known = dict(told=('picture', 'label'), prediction=PREDICTIONS, kind=tuple(DENOISERS))
