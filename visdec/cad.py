@@ -175,7 +175,7 @@ class ContrastAttendDiffuse:
     def how(self, out, seed):
         return dict(out=out, seed=seed, progress=self.progress, device=self.device)
 
-VERSIONS = dict(pretrain=1, image=1, tune=1, codec=1, prior=1, finetune=2)   # of their code
+VERSIONS = dict(pretrain=1, image=1, tune=1, codec=1, prior=1, finetune=3)   # of their code
 
 # %% ../nbs/47_cad.ipynb #contrast
 @patch

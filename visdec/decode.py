@@ -163,9 +163,12 @@ class ReadoutConditioner(BrainConditioner):
     def pages(self, x): # (trial, voxel)
         "What the readout reads: all tokens, and by the bypass the response."
         whole = self.pad(x)
-        # LayerNorm takes the length of a response away; here it comes back
-        tokens = (self.tokens(whole) - self.middle)*self.lengths(x)[:, None, None]
+        tokens = (self.alike(x) - self.middle)*self.lengths(x)[:, None, None]
         return torch.cat([tokens.flatten(1)] + [whole]*self.config.bypass, 1)
+
+    def alike(self, x): # (trial, voxel)
+        "Tokens of responses brought to one length: the encoder met no averaged ones."
+        return self.tokens(self.pad(x)/self.lengths(x).clamp(min=1e-6)[:, None])
 
     def read(self, x): # (trial, voxel)
         "What was seen, as far as a response tells, (trial, chan, row, col)."
@@ -222,7 +225,7 @@ def fit_readout(
     from tqdm.auto import tqdm
     device = pick_device(device)
     place = 'cpu' if device.type == 'mps' else device             # mps has no float64
-    conditioner.to(device).middle.copy_(_all(conditioner.tokens, x, device).mean(0, keepdim=True))
+    conditioner.to(device).middle.copy_(_all(conditioner.alike, x, device).mean(0, keepdim=True))
     pages = _all(conditioner.pages, x, device).double().to(place)
     looks = torch.as_tensor(seen)[:, :conditioner.told.mean.shape[1]]
     y = looks.double().flatten(1).to(place)
