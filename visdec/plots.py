@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ROLE', 'FREE', 'HIDDEN', 'MAP', 'STYLE', 'STAGES', 'STRIPS', 'WIDE', 'HIGH', 'GAP', 'FOVEA', 'BookFigure', 'strip',
-           'show_pictures', 'show_curve', 'show_scores', 'show_hist', 'show_map', 'narrow', 'strips_of', 'FlatMap',
-           'flat_map', 'show_flat_map']
+           'show_flow', 'show_pictures', 'show_curve', 'show_scores', 'show_hist', 'show_map', 'narrow', 'strips_of',
+           'FlatMap', 'flat_map', 'show_flat_map']
 
 # %% ../nbs/01_plots.ipynb #imports
 import io
@@ -71,6 +71,42 @@ def strip(
         if i:
             ax.annotate('', (i-.38, 0), (i-.62, 0),
                         arrowprops=dict(arrowstyle='->', color='#8C8C8C'))
+    return fig
+
+# %% ../nbs/01_plots.ipynb #show_flow
+@mpl.rc_context(STYLE)
+def show_flow(
+    rows:dict, # name -> boxes (text, shape, role or ''), left to right; a fourth: '<-', '<->', ''
+    title:str=None, # what is shown
+) -> BookFigure: # one axes
+    "Boxes joined by arrows; one that stands below a box of the same text receives it."
+    boxes = {(i, j): (*box, '->')[:4] for i, row in enumerate(rows.values())
+             for j, box in enumerate(row)}
+    if bad := [text for text, _, role, _ in boxes.values() if role and role not in ROLE]:
+        raise DataError('no such role', list(ROLE), bad)
+    cols, n = max((j for _, j in boxes), default=0) + 1, len(rows)
+    fig = BookFigure(figsize=(.85 + 1.62*cols, .95*n + .3*bool(title)), dpi=80)
+    fig.summary = title or 'boxes joined by arrows'
+    ax = fig.add_axes((0, 0, 1, 1 - .3*bool(title)/fig.get_figheight()),
+                      xlim=(-1.05, cols - .5), ylim=(n - .4, -.55), title=title or '')
+    ax.axis('off')
+    for i, name in enumerate(rows):
+        ax.text(-1.02, i, name, va='center', weight='bold')
+    drawn = {}
+    for (i, j), (text, shape, role, _) in boxes.items():
+        ink = 'white' if role in ('brain', 'ceiling', 'baseline') else 'black'
+        drawn[i, j] = ax.text(j, i, text, ha='center', va='center', color=ink,
+                              bbox=dict(boxstyle='round,pad=.45', fc=ROLE.get(role, '#F2F2F2'),
+                                        ec='none')).get_bbox_patch()
+        ax.text(j, i + .36, shape, ha='center', va='center', color='#595959', size=8)
+    for (i, j), (text, _, _, link) in boxes.items():
+        near = {(i, j - 1): link} | {(i - 1, j): '->' if boxes.get((i - 1, j), '')[:1] == (text,)
+                                     else ''}
+        for other, style in near.items():
+            if style and other in drawn:
+                ax.annotate('', (j, i), other[::-1], arrowprops=dict(
+                    arrowstyle=style, patchA=drawn[other], patchB=drawn[i, j],
+                    shrinkA=3 if other[0] == i else 22, shrinkB=3))
     return fig
 
 # %% ../nbs/01_plots.ipynb #picture_rows
