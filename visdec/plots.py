@@ -422,7 +422,12 @@ def flat_map(
 def _outlines(ax, flat, picture):
     "Outlines and names of the parts, eccentricities, and the picture that was shown."
     for i, (row, col, name, side) in enumerate(flat.labels):
-        ax.contour(flat.part == i, [.5], colors='#8C8C8C', linewidths=.8)
+        mine = np.pad(flat.part == i, 1)
+        if not mine.any():                                        # too few voxels to be seen
+            continue
+        r, c = (np.flatnonzero(mine.any(axis)) for axis in (1, 0))
+        r, c = (np.arange(v[0] - 1, v[-1] + 2) for v in (r, c))   # the part with a margin of one
+        ax.contour(c - 1, r - 1, mine[r][:, c], [.5], colors='#8C8C8C', linewidths=.8)
         ax.text(col, row, name, va='center', ha=('center', 'left', 'right')[side])
     if picture is not None:
         mid = WIDE + GAP/2
@@ -460,13 +465,13 @@ def show_flat_map(
     pictures=None, # uint8 (map, row, col, rgb), what was shown; drawn where the foveas meet
 ) -> BookFigure: # one axes a map, then the colour scale
     "Numbers of voxels on a flat cortex, both hemispheres side by side; NaN is grey."
-    flat = flat_map(area, x, y)
     maps = values if isinstance(values, dict) else {title or '': values}
     for name, v in maps.items():
         if np.shape(v) != np.shape(area):
             raise DataError('not a number for each voxel', np.shape(area), np.shape(v), name)
     if pictures is not None:
         _check_pictures({'maps': np.zeros((len(maps), 1, 1, 3), np.uint8), 'pictures': pictures})
+    flat = flat_map(area, x, y)
     numbers = np.ma.masked_invalid(np.stack([*maps.values()]).astype(float))
     colours, low, high = _limits(numbers.filled(np.nan), kind, top)
     scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(low, high), colours)
