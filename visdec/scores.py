@@ -92,13 +92,14 @@ def category_score(
     evaluator, # names categories, see chapter 51
     names, # category of each picture shown, (picture,)
     n:int=50, # categories in one comparison
+    label:str='', # before its name in the table
 ) -> Score:
     "Does the evaluator see the right category in the decoded picture, among n?"
     from visdec.features import category_index, category_logits     # diffusers is heavy
     target = category_index(evaluator, names)
     def of(decoded, shown): return every_target(category_logits(evaluator, decoded), target, n)
     def applies(row, shown): return shown.shape[1:3] == (evaluator.config.size,)*2
-    return Score(f'{n}-way', 1/n, of, applies=applies)
+    return Score(f'{label} {n}-way'.strip(), 1/n, of, applies=applies)
 
 # %% ../nbs/54_scores.ipynb #classes
 def class_score(
@@ -135,13 +136,18 @@ def scores_for(
 ) -> list: # of `visdec.scores.Score`
     "What decoded pictures of this study are judged by."
     if study.world:
-        from visdec.features import WorldEvaluator, train_evaluator     # diffusers is heavy
-        def make(out): return train_evaluator(study.world, seed, out, progress, device).model
-        judge = stages('evaluator', dict(world=study.world, seed=seed), make, save_model,
-                       WorldEvaluator.from_pretrained)
+        from visdec.features import WorldEvaluator, kind_names, train_evaluator   # is heavy
+        def judge(of):
+            def make(out):
+                return train_evaluator(study.world, seed, out, progress, device, of).model
+            name = 'evaluator' if of == 'category' else f'evaluator-{of}'
+            return stages(name, dict(world=study.world, seed=seed), make, save_model,
+                          WorldEvaluator.from_pretrained)
         known, most = study.pairs().pictures[:], min(50, len(test.shown))
-        return [look_identification(known, most), category_score(judge, test.category),
-                identification(2), PCC, SSIM]
+        form, kind = judge('kind'), kind_names(test.category, seed)
+        return [look_identification(known, most),
+                category_score(form, kind, min(50, len(form.config.categories)), 'kind'),
+                category_score(judge('category'), test.category), identification(2), PCC, SSIM]
     pairs, scores = study.pairs(), standard_scores(test.shown)
     category = study.rec.of('train').category
     kinds = np.unique(category)
