@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['IMAGENET', 'CLIP', 'RULES', 'ALEX2', 'ALEX5', 'INCEPTION', 'CLIP_L', 'EFFNET', 'SWAV', 'VIT_H', 'RESNET', 'LPIPS',
-           'FID64', 'FID2048', 'FAMILIES', 'SWAV_URL', 'BUILD', 'PACKAGES', 'ssim_grey', 'legacy_ssim17',
-           'strict_two_way', 'by_place', 'top_k', 'legacy_n_way', 'fid', 'kid', 'Net', 'feed', 'Published',
-           'chance_level', 'profile_correlation', 'category_identification', 'fetch_weights', 'state_digest', 'hooked',
-           'coarse', 'load_standin', 'Features', 'fed', 'Rows', 'all_near', 'perceptual']
+           'PLAIN', 'FID64', 'FID2048', 'PIXELS', 'FAMILIES', 'SWAV_URL', 'BUILD', 'PACKAGES', 'ssim_grey',
+           'legacy_ssim17', 'strict_two_way', 'by_place', 'top_k', 'legacy_n_way', 'fid', 'kid', 'Net', 'feed',
+           'Published', 'chance_level', 'profile_correlation', 'category_identification', 'fetch_weights',
+           'state_digest', 'hooked', 'coarse', 'load_standin', 'Features', 'fed', 'version_of', 'Rows', 'all_near',
+           'perceptual']
 
 # %% ../nbs/50_families.ipynb #imports
 import hashlib
+import os
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -176,16 +178,16 @@ class Published:
     "One column of a results table."
     name: str                 # as the papers print it
     rule: str                 # how it is computed: a key of `RULES`
-    net: Net|None = None      # on whose features; None: on pixels
-    size: int = 0             # rows and columns of the pixels; 0: as they come
+    net: Net|None = None      # on whose features; `PIXELS`: resized; None: pixels as they come
     n: int = 2                # candidates or classes in one comparison
     k: int = 1                # a hit is a place among the best k
 
 RULES = {                      # rule -> (larger is better, what a guess earns)
     'correlation': (True, None), 'distance': (False, None), 'squared error': (False, None),
-    'ssim': (True, None), 'ssim grey': (True, None), 'two-way': (True, .5), 'n-way': (True, '1/n'),
-    'top-k': (True, 'k/n'), 'perceptual': (False, None), 'fid': (False, None),
-    'kid': (False, None), 'profile': (True, None)}
+    'ssim': (True, None), 'ssim grey': (True, None), 'ssim 0.17': (True, None),
+    'two-way': (True, .5), 'n-way': (True, '1/n'), 'top-k': (True, 'k/n'),
+    'perceptual': (False, None), 'fid': (False, None), 'kid': (False, None),
+    'profile': (True, None)}
 
 def chance_level(
     score:Published,
@@ -205,16 +207,22 @@ VIT_H = Net('vit_h_14', '', 518, 'ViT_H_14_Weights.IMAGENET1K_SWAG_E2E_V1', resi
             how='bicubic')
 RESNET = Net('resnet50', '', 232, 'ResNet50_Weights.IMAGENET1K_V2', resize='pil', crop=224)
 LPIPS = Net('lpips', '', 0, 'AlexNet_Weights.IMAGENET1K_V1', 'lpips', ((.5,)*3, (.5,)*3))
-FID64 = Net('inception-v3-compat', '64', 0, 'pt_inception-2015-12-05', 'fidelity', ((0,)*3, (1,)*3))
+PLAIN = (0,)*3, (1,)*3
+FID64 = Net('inception-v3-compat', '64', 0, 'pt_inception-2015-12-05', 'fidelity', PLAIN)
 FID2048 = replace(FID64, layer='2048')
+PIXELS = Net('pixels', '', 425, '', 'pixels', PLAIN)                # no network, resized
 
-def _nsd(**change):
-    "The eight columns of the NSD papers; `change`: what another paper does to each network."
-    nets = [replace(net, **change) for net in (ALEX2, ALEX5, INCEPTION, CLIP_L, EFFNET, SWAV)]
+def _nsd(pixels, ssim_rule, nets):
+    "The eight columns of the NSD papers."
     names = 'AlexNet(2)', 'AlexNet(5)', 'Inception', 'CLIP', 'EffNet-B', 'SwAV'
     rules = ['two-way']*4 + ['distance']*2
-    return (Published('PixCorr', 'correlation', size=425), Published('SSIM', 'ssim grey', size=425),
+    return (Published('PixCorr', 'correlation', pixels), Published('SSIM', ssim_rule, pixels),
             *(Published(*row) for row in zip(names, rules, nets)))
+
+_EIGHT = ALEX2, ALEX5, INCEPTION, CLIP_L, EFFNET, SWAV
+_OLDER = replace(EFFNET, weights='EfficientNet_B1_Weights.IMAGENET1K_V1')
+_DIFFUSER = [replace(net, size=224, resize='pil')
+             for net in (ALEX2, ALEX5, INCEPTION, CLIP_L, _OLDER, SWAV)]
 
 def _ways(net, label): return tuple(Published(f'{n}-way top-{k} {label}', 'top-k', net, n=n, k=k)
                                     for n, k in ((50, 1), (50, 5), (100, 1)))
@@ -224,10 +232,8 @@ _PIXELS = (Published('PCC', 'correlation'), Published('SSIM', 'ssim'),
 _SETS = Published('FID-64', 'fid', FID64), Published('KID', 'kid', FID2048)
 FAMILIES = {
     'core': (Published('n-way', 'n-way', n=50), Published('two-way', 'n-way'), *_PIXELS),
-    'nsd': _nsd(),
-    'brain-diffuser': tuple(
-        replace(s, net=replace(s.net, weights='EfficientNet_B1_Weights.IMAGENET1K_V1'))
-        if s.name == 'EffNet-B' else s for s in _nsd(size=224, resize='pil')),
+    'nsd': _nsd(PIXELS, 'ssim grey', _EIGHT),
+    'brain-diffuser': _nsd(replace(PIXELS, resize='pil', how='bicubic'), 'ssim 0.17', _DIFFUSER),
     'cad': (*_ways(VIT_H, 'ViT-H'), *_PIXELS, Published('PSM', 'perceptual', LPIPS), *_SETS),
     'mindvis': (*_ways(VIT_H, 'ViT-H'), *_ways(RESNET, 'ResNet-50'), *_PIXELS, *_SETS),
     'kamitani': (Published('pattern', 'correlation'), Published('profile', 'profile'),
@@ -342,8 +348,8 @@ def _fidelity(net, folder):
 
 BUILD = dict(torchvision=_torchvision, swav=_swav, open_clip=_open_clip, lpips=_lpips,
              fidelity=_fidelity)
-PACKAGES = dict(torchvision='torchvision', swav='torchvision', open_clip='open_clip_torch',
-                lpips='torchmetrics', fidelity='torch-fidelity')
+PACKAGES = dict(pixels='torchvision', torchvision='torchvision', swav='torchvision',
+                open_clip='open_clip_torch', lpips='torchmetrics', fidelity='torch-fidelity')
 
 # %% ../nbs/50_families.ipynb #state_digest
 def state_digest(
@@ -437,6 +443,17 @@ def fed(net) -> list: # of words
     packages = {PACKAGES[net.source], 'torch'}
     return words + ([f'crop {net.crop}'] if net.crop else []) + sorted(map(_installed, packages))
 
+def version_of(
+    score:Published,
+    eyes:Features=None, # of its network; None: on pixels
+) -> str:
+    "All that a score depends on beside the pictures, in one line."
+    n = {'n-way': f' n={score.n}', 'top-k': f' n={score.n} k={score.k}'}.get(score.rule, '')
+    how = [eyes.version] if eyes else ['pixels', *fed(score.net)] if score.net else [
+        'pixels as they come']
+    tools = map(_installed, ('numpy', 'scikit-image', 'visdec'))
+    return ', '.join([score.rule + n, *how, *tools])
+
 def _installed(package):
     try:
         return f'{package} {version(package)}'
@@ -453,6 +470,14 @@ def _kept(path):
         return np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
+
+def _keep(path, answer):
+    "Whole or absent, but not forced to the disk: what a power cut damages is asked for again."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{path.name}.{os.getpid()}')
+    with open(part, 'wb') as f:
+        np.save(f, answer)
+    os.replace(part, path)
 
 def _answer(eyes, pictures):
     import torch
@@ -473,8 +498,7 @@ def _block(eyes, pictures):
     for i, answer in zip(new, _answer(eyes, [pictures[i] for i in new]) if new else ()):
         got[i] = answer
         if paths[i]:
-            with atomic_file(paths[i]) as tmp, open(tmp, 'wb') as f:
-                np.save(f, answer)
+            _keep(paths[i], answer)
     return got
 
 @patch
