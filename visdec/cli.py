@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['pretrain', 'tune', 'prior', 'finetune', 'EXAMPLES', 'config_for', 'demo', 'decode', 'evaluate', 'report', 'reproduce',
-           'config', 'prepare', 'inspect', 'add_option', 'make_parser', 'main']
+           'config', 'prepare', 'inspect', 'score', 'add_option', 'make_parser', 'main']
 
 # %% ../nbs/99_cli.ipynb #imports
 import argparse, sys
@@ -205,6 +205,30 @@ def inspect(
     elif figure:
         print('no figure: this folder holds neither repeated test pictures nor any pictures')
 
+# %% ../nbs/99_cli.ipynb #score
+def score(
+    pred:str, # decoded pictures: a folder, .npz, .npy or .h5; ID.png, ID_0.png, ID/0.png, 0/ID.png
+    true:str, # pictures shown, likewise; their names decide
+    family:str='core', # core, nsd, brain-diffuser, cad, mindvis, kamitani; several with commas
+    control:str='', # pictures like pred, by the same decoder on shuffled pairs
+    against:str='', # pictures like pred, by a rival
+    groups:str='', # .csv with the columns id and group
+    standin:list=(), # a network, or 'all', and its stand-in: coarse, or a file
+    size:int=0, # rows of the middle square that is scored; 0: pictures as they come
+    in_order:bool=False, # match by order instead of by name
+    html:str='', json:str='', csv:str='', latex:str='', # file to write
+    cache:str='', # folder of features and weights; empty: the cache of visdec
+    seed:int=0, # of bootstrap and permutations
+):
+    "Score any folder of decoded pictures as papers do, with intervals, chance and protocol."
+    from visdec.judge import read_standins, score, scores_text, write_scores
+    judged = score(pred, true, family, control or None, against or None, groups or None,
+                   read_standins(standin), size, in_order, cache or None, seed)
+    print(scores_text(judged))
+    forms = {k: v for k, v in dict(html=html, json=json, csv=csv, latex=latex).items() if v}
+    for file in write_scores(judged, **forms):
+        print(f'written: {file}')
+
 # %% ../nbs/99_cli.ipynb #parser
 EXAMPLES = dict(demo='visdec demo --preset tiny --out /tmp/demo',
                 config='visdec config --preset small > my.toml',
@@ -216,7 +240,8 @@ EXAMPLES = dict(demo='visdec demo --preset tiny --out /tmp/demo',
                 evaluate='visdec evaluate --data digits69 --path digit69_28x28.mat --out run69',
                 report='visdec report --out run',
                 prepare='visdec prepare god GenericObjectDecoding god --images images --size 64',
-                inspect='visdec inspect god --figure god.png')
+                inspect='visdec inspect god --figure god.png',
+                score='visdec score decoded shown --family core --json scores.json')
 
 def add_option(sub, key, parameter, word):
     "One option of a verb, from a parameter and its comment."
