@@ -314,7 +314,7 @@ def read_errors(
     mean, std = many.mean(0, keepdim=True), many.std(0, keepdim=True)
     std = std.clamp(min=.1*std.mean((2, 3), keepdim=True))
     many, shown = (((o - mean)/std).flatten(1) for o in (many, shown))
-    basis = principal(many, config.components)
+    basis = principal(many, config.n_components)
     x, y = torch.as_tensor(np.asarray(pairs.x)).double(), (shown @ basis).double()
     penalty = config.penalty*x.shape[1]
     held = [cross_fit(x, y, fold_of(pairs.groups, FOLDS, seed + i), (penalty,))[1]

@@ -27,7 +27,7 @@ class WarpConfig:
     elastic: float = 1.6         # pixels of 28 rows, bending that differs from place to place
     thickness: float = .4        # share of a blurred copy that is added or taken away
     turn: float = field(default=0., metadata=SHARE)    # of the warps that stand on their head
-    components: int = 40         # numbers that are read of a picture
+    n_components: int = 40       # numbers that are read of a picture
     penalty: float = .5          # of the ridge that reads, for each voxel
     shrink: float = field(default=.4, metadata=SHARE)  # of the error's covariance, to its diagonal
     excess: float = 1.15         # of the simulated error, times the measured one
@@ -109,7 +109,7 @@ def principal(
 ) -> torch.Tensor: # (feature, k), orthonormal; the first one says most
     "The directions in which pictures differ most."
     if k > seen.shape[1]:
-        raise DataError('more components than features', seen.shape[1], k, 'warp.components')
+        raise DataError('more components than features', seen.shape[1], k, 'warp.n_components')
     x = seen.double()
     return torch.linalg.eigh(x.T @ x)[1].flip(1)[:, :k].to(seen.dtype)
 
