@@ -321,8 +321,11 @@ def read_errors(
             for i in range(ROUNDS)]
     weight, bias = straight(x, y, torch.full((y.shape[1],), penalty, dtype=y.dtype))
     error = reading_error(y, torch.cat(held), config.shrink)
-    found = dict(mean=mean, std=std, basis=basis, true=many @ basis, held=held[0], weight=weight,
-                 bias=bias, **error._asdict())
+    true = many @ basis
+    noise = error.root.square().sum(1)*config.excess**2
+    found = dict(mean=mean, std=std, basis=basis, true=true, held=held[0], weight=weight,
+                 bias=bias, middle=error.slope*true.mean(0) + error.offset,
+                 size=((error.slope*true).var(0) + noise).sqrt(), **error._asdict())
     return {k: v.float().numpy() for k, v in found.items()}
 
 @patch
@@ -342,11 +345,13 @@ def errors(self:ContrastAttendDiffuse,
 
 # %% ../nbs/47_cad.ipynb #told_batch
 def laid_out(
-    components, # (trial, component)
+    read, # components, (trial, component)
     found:dict, # from `errors`
 ) -> torch.Tensor: # (trial, chan, row, col)
-    "Components as a standardised look."
-    return (components @ found['basis'].T).unflatten(1, found['mean'].shape[1:])
+    "Readings as the prior is told them, each component in its own deviations, as a look."
+    basis = found['basis']*(len(found['basis'])/len(found['size']))**.5
+    own = (read - found['middle'])/found['size']
+    return (own @ basis.T).unflatten(1, found['mean'].shape[1:])
 
 def told_batch(
     index, # warps of the batch
@@ -409,8 +414,10 @@ def set_reader(
     weight = torch.zeros_like(conditioner.readout.weight)
     first = conditioner.readout.in_features - conditioner.config.encoder['n_voxels']
     wide = found['weight'].shape[1]
-    weight[:, first:first + wide] = found['basis'] @ found['weight']
-    conditioner.readout.load_state_dict(dict(weight=weight, bias=found['basis'] @ found['bias']))
+    none = laid_out(found['bias'][None], found).flatten()
+    each = laid_out(found['middle'] + torch.diag(found['size']), found).flatten(1)
+    weight[:, first:first + wide] = (each.T/found['size']) @ found['weight']
+    conditioner.readout.load_state_dict(dict(weight=weight, bias=none))
     return laid_out(found['held'], found)
 
 # %% ../nbs/47_cad.ipynb #diffuse

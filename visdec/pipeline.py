@@ -21,7 +21,6 @@ from .stages import Stages, crew, load_arrays, save_arrays, writing
 from .study import StudyConfig, check_study, open_study
 from .sim import world_of
 from .ridge import MeanPicture, RidgeDecoder
-from .warps import WarpConfig
 from .autoencoder import decode, encode
 from .cad import (CadConfig, ContrastAttendDiffuse, Parts, cad_config, measured,
                         refuse_lack)
@@ -74,18 +73,9 @@ def _digits(c):
     c = replace(c, study=study)
     if c.preset == 'tiny':
         return c
-    if c.preset == 'small':
-        return replace(c, **_warped(c))
     return replace(c, repeats=3, prior=replace(c.prior, steps=500),
                    finetune=replace(c.finetune, steps=400),
                    sampling=replace(c.sampling, guidance=1.))
-
-def _warped(c):
-    "Ninety pairs are few: warps of their pictures and simulated readings teach (`34_warps`)."
-    return dict(study=replace(c.study, voxels=512), warp=WarpConfig(each=180, turn=.5),
-                prior=replace(c.prior, steps=800, bs=32, lr=2e-3),
-                finetune=replace(c.finetune, steps=0),
-                sampling=replace(c.sampling, steps=12, guidance=1., samples=24))
 
 def _shipped(c):
     "The diffusion model comes trained, and for readings: phase 3 fits the readout, no more."

@@ -31,7 +31,7 @@ class WarpConfig:
     penalty: float = .5          # of the ridge that reads, for each voxel
     shrink: float = field(default=.4, metadata=SHARE)  # of the error's covariance, to its diagonal
     excess: float = 1.15         # of the simulated error, times the measured one
-    depth: int = 2               # transformer blocks of the prior's condition
+    depth: int = 0               # transformer blocks of the prior's condition; 0: a linear map
     width: int = 96              # of a token inside them
 
     def __post_init__(self): check_settings(self, 'warp.')
