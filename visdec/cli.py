@@ -216,7 +216,10 @@ def score(
     standin:list=(), # a network, or 'all', and its stand-in: coarse, or a file
     size:int=0, # rows of the middle square that is scored; 0: pictures as they come
     in_order:bool=False, # match by order instead of by name
-    html:str='', json:str='', csv:str='', latex:str='', # file to write
+    html:str='', # page to write
+    json:str='', # file to write: name -> value, low, high, chance, version
+    csv:str='', # table to write
+    latex:str='', # table to write, for a paper
     cache:str='', # folder of features and weights; empty: the cache of visdec
     seed:int=0, # of bootstrap and permutations
 ):

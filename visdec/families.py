@@ -6,7 +6,7 @@
 __all__ = ['IMAGENET', 'CLIP', 'RULES', 'ALEX2', 'ALEX5', 'INCEPTION', 'CLIP_L', 'EFFNET', 'SWAV', 'VIT_H', 'RESNET', 'LPIPS',
            'PLAIN', 'FID64', 'FID2048', 'PIXELS', 'FAMILIES', 'SWAV_URL', 'BUILD', 'PACKAGES', 'ssim_grey',
            'legacy_ssim17', 'strict_two_way', 'by_place', 'top_k', 'legacy_n_way', 'fid', 'kid', 'Net', 'feed',
-           'Published', 'chance_level', 'profile_correlation', 'category_identification', 'fetch_weights',
+           'Published', 'chance_level', 'profile_correlation', 'category_identification', 'fetch_weights', 'pinned',
            'state_digest', 'hooked', 'coarse', 'load_standin', 'Features', 'fed', 'version_of', 'Rows', 'all_near',
            'perceptual']
 
@@ -275,14 +275,23 @@ def fetch_weights(
                             fix=f'copy the file to {path}, or name a stand-in network') from None
     found, digits = sha256_file(path), path.stem.rsplit('-', 1)[-1]
     known = [digits] if len(digits) == 8 and set(digits) <= set('0123456789abcdef') else []
-    pinned = known + ([pin.read_text().strip()] if pin.exists() else [])
-    if wrong := [k for k in pinned if not found.startswith(k)]:
-        raise DataError('these are not the weights that they were', wrong[0], found, path,
-                        f'delete it and {pin.name} if you trust the source, and fetch again')
+    return path, f'sha256 {pinned(found, pin, known)}'
+
+def pinned(
+    found:str, # checksum of what is there
+    pin, # file that keeps it
+    known=(), # first digits that its source has published
+) -> str: # first digits, and whether anybody but us vouches for them
+    "Keep a checksum at its first sight, and refuse another one later."
+    pin = Path(pin)
+    vouched = [*known, *([pin.read_text().strip()] if pin.exists() else [])]
+    if wrong := [k for k in vouched if not found.startswith(k)]:
+        raise DataError('these are not the weights that they were', wrong[0], found, pin,
+                        f'delete them and {pin.name} if you trust the source, and fetch again')
     if not pin.exists():
         with atomic_file(pin) as tmp:
             tmp.write_text(found)
-    return path, f'sha256 {found[:16]}' + ('' if known else ' (pinned at first download)')
+    return found[:16] + ('' if known else ' (pinned at first download)')
 
 # %% ../nbs/50_families.ipynb #build
 def _needs(package):
@@ -322,9 +331,16 @@ def _swav(net, folder):
     return model, seal
 
 def _open_clip(net, folder):
-    make = _needs('open_clip').create_model
-    model = make(net.name, pretrained=net.weights, cache_dir=str(folder or visdec_home()/'weights'))
-    return model.visual, f'state {state_digest(model.visual)}'
+    make, folder = _needs('open_clip').create_model, Path(folder or visdec_home()/'weights')
+    try:
+        model = make(net.name, pretrained=net.weights, require_pretrained=True,
+                     cache_dir=str(folder))
+    except Exception as e:                          # its downloads fail in many ways
+        raise DataError('the weights of a network cannot be fetched',
+                        found=f'{type(e).__name__}: {str(e)[:80]}', where=f'open_clip {net.name}',
+                        fix='fetch them where there is a network, or name a stand-in') from None
+    pin = folder/f'{net.name}-{net.weights}.state'
+    return model.visual, f'state {pinned(state_digest(model.visual), pin)}'
 
 # %% ../nbs/50_families.ipynb #build-more
 def _lpips(net, folder):
