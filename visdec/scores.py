@@ -136,12 +136,12 @@ def scores_for(
 ) -> list: # of `visdec.scores.Score`
     "What decoded pictures of this study are judged by."
     if study.world:
-        from visdec.features import WorldEvaluator, kind_names, train_evaluator   # is heavy
+        from visdec.features import (JUDGES, WorldEvaluator, kind_names,     # diffusers is heavy
+                                     train_evaluator)
         def judge(of):
             def make(out):
                 return train_evaluator(study.world, seed, out, progress, device, of).model
-            name = 'evaluator' if of == 'category' else f'evaluator-{of}'
-            return stages(name, dict(world=study.world, seed=seed), make, save_model,
+            return stages(JUDGES[of], dict(world=study.world, seed=seed), make, save_model,
                           WorldEvaluator.from_pretrained)
         known, most = study.pairs().pictures[:], min(50, len(test.shown))
         form, kind = judge('kind'), kind_names(test.category, seed)
