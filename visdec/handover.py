@@ -15,7 +15,7 @@ from .core import DataError, atomic_folder, pick_device
 from .stages import Stages
 from .study import folders_in, open_prepared, together
 from .decode import BrainToImagePipeline
-from .pipeline import saved_config
+from .presets import saved_config
 
 # %% ../nbs/83_handover.ipynb #decode_new
 def decoder_of(

@@ -23,7 +23,8 @@ from .unet import time_dim, unet_config, xattn_parameters
 from .decode import BrainConditioner, encoder_settings
 from .cad import WHERE, Parts, lacking
 from .parts import is_hub_id, load_parts, suited
-from .pipeline import STAGES, Config, make_config, run
+from .pipeline import STAGES, run
+from .presets import Config, make_config
 
 # %% ../nbs/85_reproduce.ipynb #recipe
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def recipe(
     task:str='', # prepared folder of the recording
     rest:str='', # store of resting runs, learned from together with the recording, as published
     changes:dict=None, # dotted name -> value
-    **parts, # fields of `visdec.pipeline.PartsConfig`: encoder, image_model, ldm, ldm_config
+    **parts, # fields of `visdec.presets.PartsConfig`: encoder, image_model, ldm, ldm_config
 ) -> Config:
     "Every choice of a published row."
     if name not in RECIPES:

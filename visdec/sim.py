@@ -309,7 +309,9 @@ def receptive_fields(cortex, side):
     x, y, s = (np.where(cortex.seen, v, 1)[:, None, None]
                for v in (cortex.x, cortex.y, cortex.size))
     field = np.exp(-((at[None, None, :] - x)**2 + (at[None, :, None] - y)**2)/(2*s**2))
-    return (field/field.sum((1, 2), keepdims=True)*cortex.seen[:, None, None]).astype(np.float32)
+    field = (field/field.sum((1, 2), keepdims=True)*cortex.seen[:, None, None]).astype(np.float32)
+    field[field < 1e-30] = 0        # these weigh nothing, and products of them are subnormal: slow
+    return field
 
 def tuning(cortex, g):
     "Channel weights (voxel, channel): one orientation, fine for small fields; a little colour."
