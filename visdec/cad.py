@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['TRAININGS', 'PRESETS', 'WHERE', 'VERSIONS', 'ROUNDS', 'FOLDS', 'CadConfig', 'cad_config', 'Parts', 'lacking',
-           'refuse_lack', 'ContrastAttendDiffuse', 'measured', 'read_errors', 'laid_out', 'told_batch', 'train_told',
-           'set_reader']
+           'refuse_lack', 'ContrastAttendDiffuse', 'read_errors', 'told_batch', 'train_told', 'set_reader']
 
 # %% ../nbs/47_cad.ipynb #imports
 import copy, shutil, tempfile, weakref
@@ -28,19 +27,19 @@ from .ridge import fold_of
 from .train import Trained, TrainConfig, train
 from .contrast import DCMAE
 from .pretrain import BrainConfig, adapted, pretrain
-from .mae import fresh
+from .mae import fresh, measured
 from .image_mae import ImageAutoencoder, ImageConfig, train_image_mae
 from .attend import AttendConfig, shallow, tune
-from .warps import (ReadingError, WarpConfig, principal, reading_error, simulated, warp)
+from .warps import (ReadingError, WarpConfig, laid_out, principal, reading_error, simulated,
+                          warp)
 from .crossfit import cross_fit, straight
 from .look import seen_of
 from .autoencoder import CodecConfig, encode, train_codec
 from .noise import draw_noise
 from .unet import (Prior, PriorConfig, guess_losses, time_dim, train_prior, unet_config)
-from .sampler import SamplingConfig, make_scheduler
+from .sampler import SamplingConfig, make_scheduler, rows_at_once
 from .decode import (BrainConditioner, BrainToImagePipeline, FinetuneConfig, Intake,
-                           ReadoutConditioner, decode_array, finetune, fit_readout,
-                           rows_at_once)
+                           ReadoutConditioner, decode_array, finetune, fit_readout)
 
 # %% ../nbs/47_cad.ipynb #CadConfig
 @dataclass(frozen=True)
@@ -91,8 +90,9 @@ def _large(c):
                  codec=1500)
     more = {k: replace(getattr(c, k), steps=n, warmup=50) for k, n in steps.items()}
     wide = dict(dim=192, depth=4, heads=6, decoder_dim=96, decoder_depth=2)
-    return replace(_medium(c), brain=replace(c.brain, **wide),
-                   image=replace(c.image, patch=8, **wide), **more)
+    medium = _medium(c)
+    return replace(medium, brain=replace(c.brain, **wide),
+                   image=replace(medium.image, **wide), **more)
 
 def _paper(c):
     "As published: 140, 60 and 700 passes; picture model, codec and prior come from elsewhere."
@@ -203,12 +203,6 @@ def contrast(self:ContrastAttendDiffuse,
     needs = dict(x=x, brain=c.brain, training=c.pretrain, seed=seed)
     model = self.stage('pretrain', needs, make, DCMAE.from_pretrained)
     return model if measured(model) == wide else adapted(model, wide).to(model.device)
-
-def measured(
-    model:DCMAE, # any encoder
-) -> int: # voxels that it reads, without padding
-    "How many measured voxels an encoder expects."
-    return model.config.n_voxels - model.config.n_padded
 
 # %% ../nbs/47_cad.ipynb #attend
 @patch
@@ -344,15 +338,6 @@ def errors(self:ContrastAttendDiffuse,
     return {k: torch.as_tensor(v) for k, v in found.items()}
 
 # %% ../nbs/47_cad.ipynb #told_batch
-def laid_out(
-    read, # components, (trial, component)
-    found:dict, # from `errors`
-) -> torch.Tensor: # (trial, chan, row, col)
-    "Readings as the prior is told them, each component in its own deviations, as a look."
-    basis = found['basis']*(len(found['basis'])/len(found['size']))**.5
-    own = (read - found['middle'])/found['size']
-    return (own @ basis.T).unflatten(1, found['mean'].shape[1:])
-
 def told_batch(
     index, # warps of the batch
     g, # torch generator of this step

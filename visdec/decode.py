@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TRAINABLE', 'over_tokens', 'encoder_settings', 'BrainConditioner', 'ReadoutConditioner', 'fit_readout', 'Denoiser',
            'FinetuneConfig', 'cut_at_random', 'finetune_batch', 'finetune_judge', 'finetune', 'DecodedImages',
-           'BrainToImagePipeline', 'rows_at_once', 'noise_keys', 'check_responses', 'decode_array', 'consensus']
+           'BrainToImagePipeline', 'noise_keys', 'check_responses', 'decode_array', 'consensus']
 
 # %% ../nbs/44_decode.ipynb #imports
 from dataclasses import dataclass, field
@@ -409,17 +409,6 @@ class BrainToImagePipeline(DiffusionPipeline):
         self.register_to_config(chunk=chunk)
 
 # %% ../nbs/44_decode.ipynb #keys
-def rows_at_once(
-    unet:UNet2DConditionModel, # denoiser
-    device=None, # it will run on; None: the CPU
-) -> int: # a power of two; rows of one pass of the sampler
-    "How many rows a denoiser takes at once: some 190 numbers for each of its finest channels."
-    u = unet.config
-    gpu = device is not None and torch.device(device).type == 'cuda'
-    room = torch.cuda.get_device_properties(device).total_memory//2 if gpu else 4*2**30
-    each = 4*190*u.sample_size**2*u.block_out_channels[0]
-    return 2**int(np.log2(np.clip(room/each, 1, 512 if gpu else 32)))
-
 def noise_keys(
     ids, # name of each trial, (trial,)
     samples:int, # for each

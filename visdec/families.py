@@ -6,9 +6,8 @@
 __all__ = ['IMAGENET', 'CLIP', 'RULES', 'ALEX2', 'ALEX5', 'INCEPTION', 'CLIP_L', 'EFFNET', 'SWAV', 'VIT_H', 'RESNET', 'LPIPS',
            'PLAIN', 'FID64', 'FID2048', 'PIXELS', 'FAMILIES', 'SWAV_URL', 'BUILD', 'PACKAGES', 'ssim_grey',
            'legacy_ssim17', 'strict_two_way', 'by_place', 'top_k', 'legacy_n_way', 'fid', 'kid', 'Net', 'feed',
-           'Published', 'chance_level', 'profile_correlation', 'category_identification', 'fetch_weights', 'pinned',
-           'state_digest', 'hooked', 'coarse', 'load_standin', 'Features', 'fed', 'version_of', 'Rows', 'all_near',
-           'perceptual']
+           'Published', 'chance_level', 'profile_correlation', 'category_identification', 'state_digest', 'hooked',
+           'coarse', 'load_standin', 'Features', 'fed', 'version_of', 'perceptual']
 
 # %% ../nbs/50_families.ipynb #imports
 import hashlib
@@ -20,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 
-from .core import DataError, atomic_file, rng, sha256_file, visdec_home
+from .core import DataError, rng, sha256_file, visdec_home
+from .files import fetch_weights, pinned
 from .metrics import n_way, pcc, ssim
 
 # %% ../nbs/50_families.ipynb #ssim_grey
@@ -256,42 +256,6 @@ def category_identification(
     from visdec.metrics import correlations
     own = np.diag(correlations(pred, true))
     return (correlations(pred, others) <= own[:, None]).mean(1)
-
-# %% ../nbs/50_families.ipynb #fetch_weights
-def fetch_weights(
-    url:str, # where the file is
-    folder=None, # where it is kept; None: the cache of visdec
-) -> tuple: # its path; what is known of its checksum
-    "A file of weights, downloaded once; its name's own digits and the pin are checked each time."
-    import torch
-    path = Path(folder or visdec_home()/'weights')/url.rsplit('/', 1)[-1]
-    pin = path.with_name(path.name + '.sha256')
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, path, progress=False)
-        except OSError as e:
-            raise DataError('the weights of a network cannot be fetched', found=e, where=url,
-                            fix=f'copy the file to {path}, or name a stand-in network') from None
-    found, digits = sha256_file(path), path.stem.rsplit('-', 1)[-1]
-    known = [digits] if len(digits) == 8 and set(digits) <= set('0123456789abcdef') else []
-    return path, f'sha256 {pinned(found, pin, known)}'
-
-def pinned(
-    found:str, # checksum of what is there
-    pin, # file that keeps it
-    known=(), # first digits that its source has published
-) -> str: # first digits, and whether anybody but us vouches for them
-    "Keep a checksum at its first sight, and refuse another one later."
-    pin = Path(pin)
-    vouched = [*known, *([pin.read_text().strip()] if pin.exists() else [])]
-    if wrong := [k for k in vouched if not found.startswith(k)]:
-        raise DataError('these are not the weights that they were', wrong[0], found, pin,
-                        f'delete them and {pin.name} if you trust the source, and fetch again')
-    if not pin.exists():
-        with atomic_file(pin) as tmp:
-            tmp.write_text(found)
-    return found[:16] + ('' if known else ' (pinned at first download)')
 
 # %% ../nbs/50_families.ipynb #build
 def _needs(package):
@@ -530,78 +494,6 @@ def __call__(self:Features,
             waiting = []
     if waiting:
         yield from _block(self, waiting)
-
-# %% ../nbs/50_families.ipynb #Rows
-class Rows:
-    "Rows of one length in a file of their own, read by rows or by blocks of columns."
-    def __init__(self,
-        path, # a new file
-    ): self.file, self.dtype, self.stats = open(path, 'w+b', buffering=0), None, []
-    def __len__(self): return len(self.stats)
-
-@patch
-def append(self:Rows,
-    row, # uint8 or float32 numbers of any shape; the shape of the first is that of all
-):
-    "Add one row, and note its sum, its sum of squares and its length about the mean."
-    row = np.ascontiguousarray(row)
-    if self.dtype is None:
-        self.dtype, self.shape = row.dtype, row.shape
-    if (row.dtype, row.shape) != (self.dtype, self.shape):
-        raise DataError('rows differ', (self.dtype, self.shape), (row.dtype, row.shape))
-    self.file.write(row.data)
-    x = row.ravel().astype(np.float64)
-    length = np.linalg.norm(x - x.mean())
-    flat = length <= 1e-12*np.linalg.norm(x)                      # a constant row has no pattern
-    self.stats.append((x.sum(), x@x, 0. if flat else length))
-
-# %% ../nbs/50_families.ipynb #Rows-read
-@patch
-def columns(self:Rows,
-    start:int, stop:int, # which numbers of each row
-) -> np.ndarray: # (row, stop - start)
-    "A block of columns of all rows."
-    one, n = self.dtype.itemsize, int(np.prod(self.shape))
-    block = np.empty((len(self), min(stop, n) - start), self.dtype)
-    for i, row in enumerate(block):
-        self.file.seek((i*n + start)*one)
-        self.file.readinto(row.view(np.uint8).data)
-    return block
-
-@patch
-def __getitem__(self:Rows, i):
-    "One row in its own shape."
-    size = int(np.prod(self.shape))*self.dtype.itemsize
-    self.file.seek(range(len(self))[i]*size)
-    return np.frombuffer(self.file.read(size), self.dtype).reshape(self.shape)
-
-# %% ../nbs/50_families.ipynb #all_near
-def all_near(
-    pred:Rows, # decoded pictures or features
-    true:Rows, # those shown
-    width:int=8192, # columns in memory at a time
-) -> tuple: # correlation of each with each, (decoded, shown); mean squared difference, likewise
-    "Correlation and squared difference of all pairs; of whole numbers without rounding."
-    import torch
-    n = int(np.prod(pred.shape))
-    if (pred.dtype, n) != (true.dtype, int(np.prod(true.shape))):
-        raise DataError('decoded and true differ in size', true.shape, pred.shape, 'pred')
-    whole = pred.dtype == np.uint8
-    (s, q, size), (t, u, long) = (np.transpose(x.stats) for x in (pred, true))
-    cross = torch.zeros(len(pred), len(true), dtype=torch.float64)
-    for at in range(0, n, width):
-        x, y = (torch.from_numpy(z.columns(at, at + width)) for z in (pred, true))
-        if whole:
-            for a, b in zip(x.float().split(256, 1), y.float().split(256, 1)):
-                cross += a@b.T                                     # below 2**24: exact
-        else:
-            cross += (x.double() - torch.tensor(s/n)[:, None])@(y.double()
-                                                              - torch.tensor(t/n)[:, None]).T
-    cross, product = cross.numpy(), s[:, None]*t/n
-    centred, raw = (cross - product, cross) if whole else (cross, cross + product)
-    length = size[:, None]*long
-    near = np.divide(centred, length, out=np.zeros_like(cross), where=length > 0)
-    return near.round(12), (q[:, None] + u - 2*raw)/n
 
 # %% ../nbs/50_families.ipynb #perceptual
 def perceptual(

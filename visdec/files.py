@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SMALL', 'GROWTH', 'STARTS', 'OLD_TORCH', 'READERS', 'INSTEAD', 'find', 'check_archive', 'load_npz', 'Inert', 'plain',
-           'kind_of', 'read_pickle', 'read_text', 'read_json']
+           'kind_of', 'read_pickle', 'fetch_weights', 'pinned', 'read_text', 'read_json']
 
 # %% ../nbs/06_files.ipynb #imports
 import io, json, os, pickle, pickletools, re, zipfile
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .core import DataError, regular_file
+from .core import DataError, atomic_file, regular_file, sha256_file, visdec_home
 
 # %% ../nbs/06_files.ipynb #walk
 def _entries(folder):
@@ -348,6 +348,42 @@ def read_pickle(
     except Exception as e:
         raise DataError('this file cannot be read', found=_why(e), where=path,
                         fix='it may be cut short: fetch it again') from None
+
+# %% ../nbs/06_files.ipynb #fetch_weights
+def fetch_weights(
+    url:str, # where the file is
+    folder=None, # where it is kept; None: the cache of visdec
+) -> tuple: # its path; what is known of its checksum
+    "A file of weights, downloaded once; its name's own digits and the pin are checked each time."
+    import torch
+    path = Path(folder or visdec_home()/'weights')/url.rsplit('/', 1)[-1]
+    pin = path.with_name(path.name + '.sha256')
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, path, progress=False)
+        except OSError as e:
+            raise DataError('the weights of a network cannot be fetched', found=e, where=url,
+                            fix=f'copy the file to {path}, or name a stand-in network') from None
+    found, digits = sha256_file(path), path.stem.rsplit('-', 1)[-1]
+    known = [digits] if len(digits) == 8 and set(digits) <= set('0123456789abcdef') else []
+    return path, f'sha256 {pinned(found, pin, known)}'
+
+def pinned(
+    found:str, # checksum of what is there
+    pin, # file that keeps it
+    known=(), # first digits that its source has published
+) -> str: # first digits, and whether anybody but us vouches for them
+    "Keep a checksum at its first sight, and refuse another one later."
+    pin = Path(pin)
+    vouched = [*known, *([pin.read_text().strip()] if pin.exists() else [])]
+    if wrong := [k for k in vouched if not found.startswith(k)]:
+        raise DataError('these are not the weights that they were', wrong[0], found, pin,
+                        f'delete them and {pin.name} if you trust the source, and fetch again')
+    if not pin.exists():
+        with atomic_file(pin) as tmp:
+            tmp.write_text(found)
+    return found[:16] + ('' if known else ' (pinned at first download)')
 
 # %% ../nbs/06_files.ipynb #read_text
 def read_text(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VoxelEmbed', 'OwnMaps', 'OwnEmbed', 'init_weights', 'fresh', 'check_hidden', 'hidden_mse', 'TokenAutoencoder',
-           'MaskedAutoencoder', 'AutoencoderConfig', 'padded']
+           'MaskedAutoencoder', 'AutoencoderConfig', 'padded', 'measured']
 
 # %% ../nbs/23_mae.ipynb #imports
 from dataclasses import dataclass, field
@@ -305,8 +305,14 @@ def padded(
 @patch
 def pad(self:MaskedAutoencoder, x):
     "Measured responses with the padding this model was trained with; filled ones stay."
-    full, measured = self.config.n_voxels, self.config.n_voxels - self.config.n_padded
-    if x.ndim != 2 or x.shape[1] not in (full, measured):
-        raise DataError('the responses do not fit the model', f'(trial, {measured})',
+    full = self.config.n_voxels
+    if x.ndim != 2 or x.shape[1] not in (full, measured(self)):
+        raise DataError('the responses do not fit the model', f'(trial, {measured(self)})',
                         tuple(x.shape), 'x', 'use the voxels of the training record')
     return padded(x, full, self.config.wrap)
+
+def measured(
+    model:MaskedAutoencoder, # any encoder
+) -> int: # voxels that it reads, without padding
+    "How many measured voxels an encoder expects."
+    return model.config.n_voxels - model.config.n_padded

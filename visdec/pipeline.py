@@ -20,7 +20,8 @@ from .study import check_study, open_study
 from .sim import world_of
 from .ridge import MeanPicture, RidgeDecoder
 from .autoencoder import decode, encode
-from .cad import ContrastAttendDiffuse, Parts, measured, refuse_lack
+from .mae import measured
+from .cad import ContrastAttendDiffuse, Parts, refuse_lack
 from .decode import consensus
 from .cost import about_run, estimate
 from .parts import check_sizes, load_parts, suited
