@@ -43,7 +43,7 @@ def _finish(results):
         print('- ' + line)
     seconds, peak = sum(results.about['seconds'].values()), results.about['peak_gb']
     simulated = 'Simulated data. ' if results.config.study.data == 'sim' else ''
-    print(f'\n{simulated}{seconds:.0f} s in its stages, peak memory {peak} GB')
+    print(f'\n{simulated}{seconds:.0f} s of work in its stages, peak memory {peak} GB')
     print(f'report: {write_report(results)}')
 
 # %% ../nbs/99_cli.ipynb #demo

@@ -63,7 +63,8 @@ def foretold(
     repeats:int=1, singles:int=1, # as for `estimate`
 ) -> float: # seconds
     "Each training times its steps, those of the control too, and each chunk of pictures."
-    often = dict(tune=2, finetune=repeats + 1)
+    told = 2 if config.warp.each else 1          # a prior that learned from pairs has a control
+    often = dict(tune=2, finetune=repeats + 1, prior=told)
     total = sum(each[k]*getattr(config, k).steps*often.get(k, 1)
                 for k in each if k not in ('chunk', 'rows'))
     asked = pictures*(config.sampling.samples*(repeats + 1) + singles*repeats)
