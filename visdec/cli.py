@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['pretrain', 'tune', 'prior', 'finetune', 'EXAMPLES', 'config_for', 'demo', 'decode', 'evaluate', 'report', 'reproduce',
-           'config', 'prepare', 'inspect', 'score', 'add_option', 'make_parser', 'main']
+           'config', 'prepare', 'inspect', 'score', 'add_option', 'Help', 'make_parser', 'meant', 'main']
 
 # %% ../nbs/99_cli.ipynb #imports
 import argparse, sys
@@ -16,9 +16,13 @@ def config_for(out, preset, data, path, subject, seed, config, set, from_scratch
     "The configuration that the words of a command ask for."
     from pathlib import Path
     from visdec.pipeline import make_config, saved_config
+    from visdec.core import DataError
     from visdec.settings import changed, read_toml, words
     named = read_toml(config) if config else {}
     preset, data = preset or named.get('preset'), data or named.get('study.data')
+    if Path(out).is_file():
+        raise DataError('a file stands where a run wants its folder', 'a folder, or a new name',
+                        'a file', out)
     if (Path(out)/'config.json').exists() and not (preset or data):
         c = saved_config(out)
     else:
@@ -31,9 +35,13 @@ def config_for(out, preset, data, path, subject, seed, config, set, from_scratch
 
 # %% ../nbs/99_cli.ipynb #run_until
 def _run(until, out, device, foretell=False, **asked):
+    from pathlib import Path
     from visdec.pipeline import run
     c = config_for(out, **asked)
     def say(line): print(line, flush=True)
+    if not (Path(out)/'stages').exists():
+        say(f'{c.preset}: making or reading the data ({c.study.data}); how long the rest takes is '
+            'said after its first steps')
     return run(c, out, device=device or None, until=until, say=say, foretell=foretell)
 
 def _finish(results):
@@ -52,7 +60,7 @@ def demo(
     data:str='', # sim, digits69, recording or hcp; empty: of the folder, else sim
     path:str='', # file or folder of the data, where they are not simulated
     subject:str='', # one subject; empty: all that are found
-    out:str='visdec-demo', # folder of the run; call again to resume
+    out:str='visdec-run', # folder of the run; call again to resume
     seed:str='', # of everything random, a whole number; empty: of the folder, else 0
     config:str='', # file of settings, as `visdec config` writes it
     set:list=(), # one setting, such as pretrain.steps=500; may be repeated
@@ -98,12 +106,17 @@ def decode(
     device:str='', # cpu, cuda, cuda:1, mps; empty: a GPU when there is one
 ):
     "Decode new responses with the decoder of a run; without --x its test pictures, again."
+    from pathlib import Path
+    from visdec.core import DataError
     from visdec.pipeline import run, saved_config
+    config = saved_config(out)
+    if x and not Path(x).exists():
+        raise DataError('there are no responses', 'a .npy file or a prepared folder', 'nothing', x)
     if x:
         from visdec.handover import decode_new
         print(f'pictures: {decode_new(out, x, samples, raw, device or None)}')
     else:
-        run(saved_config(out), out, device=device or None, until='decode', say=print)
+        run(config, out, device=device or None, until='decode', say=print)
 
 def evaluate(
     preset='', data='', path='', subject='', out='visdec-run', seed='', config='', set=(),
@@ -112,6 +125,9 @@ def evaluate(
 ):
     "Finish a run where needed, and print its table with controls."
     asked = dict(locals())
+    if not (preset or data or config or set):
+        from visdec.presets import saved_config
+        saved_config(out)                        # a mistyped folder begins no new training
     _finish(_run('evaluate', foretell=True, **asked))
 
 # %% ../nbs/99_cli.ipynb #report
@@ -259,6 +275,12 @@ def add_option(sub, key, parameter, word):
         sub.add_argument(name, type=type(default), default=default, help=word)
 
 # %% ../nbs/99_cli.ipynb #make_parser
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    "Defaults are shown where there are any."
+    def _get_help_string(self, action):
+        empty = action.default in ('', None, False, []) or action.help is None
+        return action.help if empty else super()._get_help_string(action)
+
 def make_parser() -> argparse.ArgumentParser:
     "One subparser for each verb, made from its signature and comments."
     from visdec import __version__
@@ -271,18 +293,35 @@ def make_parser() -> argparse.ArgumentParser:
         verb = globals()[name]
         sub = verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__,
                                epilog=f'example: {example}',
-                               formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                               formatter_class=Help)
         own = docments(verb)
         for key, parameter in signature(verb).parameters.items():
             add_option(sub, key, parameter, own.get(key) or shared.get(key))
     return parser
 
 # %% ../nbs/99_cli.ipynb #main
+def meant(
+    parser:argparse.ArgumentParser, # of the command
+    verb:str, # that was called
+    word:str, # an option that it does not have
+) -> str: # one line
+    "What an unknown option was probably meant to be."
+    from difflib import get_close_matches
+    sub = parser._subparsers._group_actions[0].choices[verb]
+    known = [s for a in sub._actions for s in a.option_strings]
+    near = get_close_matches(word.split('=')[0], known, 1)
+    advice = f'did you mean {near[0]}?' if near else f'see visdec {verb} --help'
+    return f'{verb} has no option {word}; {advice}'
+
 def main(
     args:list=None, # words after `visdec`; None: those of the shell
 ) -> int: # exit code: 0, or 2 for input that cannot be used
     "The `visdec` command."
-    given = vars(make_parser().parse_args(args))
+    parser = make_parser()
+    given, unknown = parser.parse_known_args(args)
+    if unknown:
+        parser.error(meant(parser, given.verb, unknown[0]))
+    given = vars(given)
     verb = globals()[given.pop('verb')]
     from visdec.core import DataError
     try:

@@ -19,7 +19,7 @@ from .reserved import RESERVED, reserved_pictures
 @lru_cache(maxsize=2)
 def seen_pictures(
     size:int=32, # rows of a picture
-    worlds:int=16, # reserved worlds, of the 64 that the shipped parts learned from
+    worlds:int=16, # reserved worlds, of the first 60; the last of the 64 only judged
     each:int=2, # pictures of each category, of 10
 ) -> np.ndarray: # uint8 (picture, row, col, rgb), read only
     "Pictures that the shipped prior has learned from."
