@@ -68,7 +68,7 @@ def _digits(c):
 def _shipped(c):
     "The diffusion model comes trained, and for readings: phase 3 fits the readout, no more."
     return replace(c, parts=PartsConfig(shipped=True), finetune=replace(c.finetune, steps=0),
-                   sampling=replace(c.sampling, steps=25, guidance=1.))
+                   sampling=replace(c.sampling, steps=12, guidance=2.))
 
 # %% ../nbs/79_presets.ipynb #make_config
 def make_config(
