@@ -327,7 +327,8 @@ it.</p>
 <p class="note">First sample of each row, not selected. Responses are averaged over repeats unless
 a row says single trials.{% if not exact %} Pictures are smaller here than they were decoded
 ({{ size }}), and stored as JPEG.{% endif %}{% if lacks %}
-<b>Not on this page, which stays below 3 MB:</b> {{ lacks|join('; ') }}. They are in pictures.npz.{% endif %}</p>
+<b>Not on this page, which stays below 3 MB:</b> {{ lacks|join('; ') }}. They are in
+pictures.npz.{% endif %}</p>
 {% for places, made in bands %}
 {{ made[''] }}
 {% for heading, html in made.items() if heading %}
