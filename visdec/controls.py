@@ -26,6 +26,7 @@ from .recording import Recording
 from .stages import identity_of
 from .stats import (Chance, chance_of, holm, interval, paired_test, permutation_chance,
                           shuffled_order)
+from .study import check_study
 
 # %% ../nbs/53_controls.ipynb #repaired
 def repaired(
@@ -375,6 +376,7 @@ def audit(
     name:str='', # of the decoder; '' takes its class
 ) -> dict: # about, lines, claim: plain values
     "A verdict card: leaks, controls, memory, generalisation, dimension, what may be claimed."
+    check_study(study)
     asked = set(REFITS if refit is True else refit or ())
     if asked - set(REFITS):
         raise DataError('no such refit', REFITS, sorted(asked - set(REFITS)), 'refit')

@@ -32,7 +32,7 @@ def line_of(
 ) -> dict: # plain values
     "One line of a verdict card."
     given = {k: None for k in ('value', 'limit', 'null', 'low', 'high', 'p')} | numbers
-    given = {k: None if v is None else float(v) for k, v in given.items()}
+    given = {k: float(v) if v is not None and np.isfinite(v) else None for k, v in given.items()}
     verdict = 'described' if failed is None else 'failed' if failed else 'passed'
     sentence = said if isinstance(said, str) else said[bool(failed)]
     return dict(letter=letter, check=check, kind=kind, verdict=verdict, **given, sentence=sentence)
