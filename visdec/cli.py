@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['pretrain', 'tune', 'prior', 'finetune', 'EXAMPLES', 'config_for', 'demo', 'decode', 'evaluate', 'report', 'reproduce',
-           'config', 'prepare', 'inspect', 'score', 'add_option', 'Help', 'make_parser', 'meant', 'main']
+           'config', 'prepare', 'inspect', 'score', 'audited_run', 'audit', 'add_option', 'Help', 'make_parser',
+           'meant', 'main']
 
 # %% ../nbs/99_cli.ipynb #imports
 import argparse, sys
@@ -248,6 +249,43 @@ def score(
     for file in write_scores(judged, **forms):
         print(f'written: {file}')
 
+# %% ../nbs/99_cli.ipynb #audited_run
+def audited_run(run, refit, device):
+    "The verdict card of the decoder of a finished run."
+    from visdec.controls import audit
+    from visdec.pipeline import saved_config, start, uses_shipped
+    from visdec.shipped import seen_pictures
+    from visdec.stages import Stages, writing
+    c = saved_config(run)
+    Stages(run).result('finetune')                 # a run without a decoder is named
+    with writing(run):
+        study, stages, entries = start(c, run, device=device, progress=False)
+        method, control = entries[0].decoder, entries[1].decoder
+        there = 'finetune-shuffled' in stages.latest()
+        also = seen_pictures(study.size, 4, 1) if uses_shipped(c) else None
+        asked = True if refit else ['C1']*there
+        return audit(method, study, refit=asked, twin=control, also=also, seed=c.seed,
+                     name='this method')
+
+def audit(
+    run:str, # folder of a finished run
+    refit:bool=False, # also train with a spoiled test (B3, B4); free where the decoder is honest
+    json:str='', # write the card here, too
+    device:str='', # cpu, cuda, cuda:1, mps; empty: a GPU when there is one
+) -> int: # 0 when all bit checks passed, else 1
+    "Ask whether the score of a run was earned: leaks, controls, memory; prints a verdict card."
+    from json import dumps
+    from pathlib import Path
+    from visdec.controls import card_text
+    from visdec.core import atomic_file
+    card = audited_run(run, refit, device or None)
+    print(card_text(card))
+    for file in filter(None, (Path(run)/'audit.json', json)):
+        with atomic_file(file) as tmp:
+            tmp.write_text(dumps(card, indent=1), encoding='utf-8')
+        print(f'written: {file}')
+    return int(any(k['kind'] == 'bit' and k['verdict'] == 'failed' for k in card['lines']))
+
 # %% ../nbs/99_cli.ipynb #parser
 EXAMPLES = dict(demo='visdec demo --preset tiny --out /tmp/demo',
                 config='visdec config --preset small > my.toml',
@@ -260,7 +298,8 @@ EXAMPLES = dict(demo='visdec demo --preset tiny --out /tmp/demo',
                 report='visdec report --out run',
                 prepare='visdec prepare god GenericObjectDecoding god --images images --size 64',
                 inspect='visdec inspect god --figure god.png',
-                score='visdec score decoded shown --family core --json scores.json')
+                score='visdec score decoded shown --family core --json scores.json',
+                audit='visdec audit run --refit --json card.json')
 
 def add_option(sub, key, parameter, word):
     "One option of a verb, from a parameter and its comment."
@@ -315,7 +354,7 @@ def meant(
 
 def main(
     args:list=None, # words after `visdec`; None: those of the shell
-) -> int: # exit code: 0, or 2 for input that cannot be used
+) -> int: # exit code: 0; 1 for a verdict against a run; 2 for input that cannot be used
     "The `visdec` command."
     parser = make_parser()
     given, unknown = parser.parse_known_args(args)
@@ -325,7 +364,7 @@ def main(
     verb = globals()[given.pop('verb')]
     from visdec.core import DataError
     try:
-        verb(**given)
+        return verb(**given) or 0
     except DataError as e:
         print(f'visdec: {" ".join(str(e).split())}', file=sys.stderr)
         return 2
@@ -339,4 +378,3 @@ def main(
     except KeyboardInterrupt:
         print('visdec: stopped; call again with the same --out to go on', file=sys.stderr)
         return 130
-    return 0
