@@ -6,11 +6,10 @@
 __all__ = ['EARNED', 'EMPTY', 'TWIN', 'ALPHA', 'NEEDED', 'LACKING', 'REFITS', 'repaired', 'all_pairs', 'shuffle_pairs',
            'refitted', 'Shuffled', 'tested_line', 'paired_again', 'check_nulls', 'against_twins', 'twin_level',
            'check_twins', 'versus', 'check_rivals', 'check_recovery', 'check_holdout', 'judged', 'lacks', 'claim_of',
-           'refit_lines', 'about_case', 'audit', 'count_of', 'number_text', 'card_text', 'card_html']
+           'refit_lines', 'about_case', 'audit', 'count_of', 'number_text', 'card_text']
 
 # %% ../nbs/53_controls.ipynb #imports
 import copy
-from html import escape
 
 import numpy as np
 
@@ -420,20 +419,3 @@ def card_text(
     rows = [f"{k['letter']:3s}{k['verdict']:15s}{k['check']:29s}{number_text(k):15s} "
             f"{k['sentence']}" for k in card['lines']]
     return '\n'.join([*head, *rows, '', card['claim']['sentence']])
-
-# %% ../nbs/53_controls.ipynb #card_html
-def card_html(
-    card:dict, # from `audit`
-) -> str: # <section class="verdict-card">; cells of class passed, failed, described, not-applicable
-    "A verdict card as a fragment of a page."
-    a, cells = card['about'], []
-    for k in card['lines']:
-        kind = k['verdict'].replace(' ', '-')
-        rest = ''.join(f'<td>{escape(w)}</td>' for w in (k['check'], number_text(k), k['sentence']))
-        cells.append(f'<tr><td>{k["letter"]}</td><td class="{kind}">{k["verdict"]}</td>{rest}</tr>')
-    heads = ''.join(f'<th>{w}</th>' for w in ('', 'verdict', 'check', 'number', 'in words'))
-    return (f'<section class="verdict-card"><h3>Audit of {escape(a["decoder"])}</h3>'
-            f'<p><strong>{escape(card["claim"]["sentence"])}</strong></p><p>{count_of(card)}; '
-            f'alpha {a["alpha"]} for each family of tests; {a["pictures"]} test pictures, '
-            f'{a["known"]} training pictures.</p><table><thead><tr>{heads}</tr></thead>'
-            f'<tbody>{"".join(cells)}</tbody></table></section>')
