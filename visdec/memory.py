@@ -14,7 +14,8 @@ from .leaks import Case, line_of, not_made, unnoticed
 from .metrics import correlations, identify
 from .overlap import (attraction, clusters_of, copies_of, distance_ratio,
                             equivalent_classes, identify_within, nearest_cluster, novelty,
-                            output_dimension, shared_names, span_share, twins_of)
+                            output_dimension, share_won, shared_names, span_share,
+                            twins_of)
 
 # %% ../nbs/36_memory.ipynb #told
 def _told(letter, check, said, **numbers):
@@ -218,10 +219,7 @@ def between(
     cluster, # (picture,)
 ) -> np.ndarray: # (cluster,) mean share of comparisons won against pictures of other clusters
     "Two-way identification between clusters."
-    like = correlations(answers, pictures)
-    won = (like < np.diag(like)[:, None]) + .5*(like == np.diag(like)[:, None])
-    other = cluster[:, None] != cluster
-    each = (won*other).sum(1)/other.sum(1)
+    each = share_won(correlations(answers, pictures), cluster[:, None] != cluster)
     return np.array([each[cluster == c].mean() for c in np.unique(cluster)])
 
 # %% ../nbs/36_memory.ipynb #left_out_answers

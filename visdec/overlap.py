@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['small_view', 'light_hash', 'Twins', 'twins_of', 'shared_names', 'Clusters', 'clusters_of', 'nearest_cluster',
-           'distance_ratio', 'equivalent_classes', 'identify_within', 'novelty', 'attraction', 'copies_of',
+           'distance_ratio', 'equivalent_classes', 'identify_within', 'share_won', 'novelty', 'attraction', 'copies_of',
            'participation', 'output_dimension', 'span_share']
 
 # %% ../nbs/32_overlap.ipynb #imports
@@ -143,12 +143,19 @@ def identify_within(
     groups, # of each picture, (picture,)
 ) -> np.ndarray: # (picture,), chance .5; nan for a picture that is alone in its group
     "Two-way identification among pictures of the same group."
-    like, groups = correlations(decoded, shown), np.asarray(groups)
-    if like.shape[0] != like.shape[1] or groups.shape != like.shape[:1]:
-        raise DataError('one group per picture', len(like), groups.shape, 'groups')
+    groups = np.asarray(groups)
+    if len(decoded) != len(shown) or groups.shape != (len(shown),):
+        raise DataError('one group per picture', len(shown), groups.shape, 'groups')
     rival = (groups[:, None] == groups) & ~np.eye(len(groups), dtype=bool)
-    won = (like < np.diag(like)[:, None]) + .5*(like == np.diag(like)[:, None])
-    n = rival.sum(1)
+    return share_won(correlations(decoded, shown), rival)
+
+def share_won(
+    like, # (decoded, shown), the true pairs on the diagonal
+    rival, # bool (decoded, shown): which others compete
+) -> np.ndarray: # (decoded,), ties count half; nan where nobody competes
+    "The share of its rivals to which each true pair is preferred."
+    own, n = np.diag(like)[:, None], rival.sum(1)
+    won = (like < own) + .5*(like == own)
     return np.where(n > 0, (won*rival).sum(1)/np.maximum(n, 1), np.nan)
 
 # %% ../nbs/32_overlap.ipynb #novelty
