@@ -230,6 +230,7 @@ def score(
     control:str='', # pictures like pred, by the same decoder on shuffled pairs
     against:str='', # pictures like pred, by a rival
     groups:str='', # .csv with the columns id and group
+    train:str='', # pictures of training, likewise: is an answer one of them?
     standin:list=(), # a network, or 'all', and its stand-in: coarse, or a file
     size:int=0, # rows of the middle square that is scored; 0: pictures as they come
     in_order:bool=False, # match by order instead of by name
@@ -243,7 +244,8 @@ def score(
     "Score any folder of decoded pictures as papers do, with intervals, chance and protocol."
     from visdec.judge import read_standins, score, scores_text, write_scores
     judged = score(pred, true, family, control or None, against or None, groups or None,
-                   read_standins(standin), size, in_order, cache or None, seed)
+                   read_standins(standin), size, in_order, cache or None, seed,
+                   train=train or None)
     print(scores_text(judged))
     forms = {k: v for k, v in dict(html=html, json=json, csv=csv, latex=latex).items() if v}
     for file in write_scores(judged, **forms):
