@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 from diffusers.configuration_utils import register_to_config
-from diffusers.models.modeling_utils import ModelMixin as ModelMixin    # diffusers looks for it here
+from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # for diffusers' loader
 from fastcore.basics import patch
 
 from .core import DataError, pick_device
@@ -37,14 +37,15 @@ class DoubleConditioner(BrainConditioner):
         n_tokens:int=77, # context tokens
         context_dim:int=512, # width of a context token
         time_dim:int=768, # width of the time embedding
+        pool:bool=False, zero_time:bool=False, # as in `BrainConditioner`
         prediction:str='v_prediction', # what its denoiser guesses
         betas:tuple=BETAS, # of the noise schedule its denoiser knows
         doors:str='both', # of DOORS
     ):
         if doors not in DOORS:
             raise DataError('no such door into the denoiser', DOORS, doors, 'doors')
-        super().__init__(encoder, n_tokens, context_dim, time_dim, prediction=prediction,
-                         betas=betas)
+        super().__init__(encoder, n_tokens, context_dim, time_dim, pool, zero_time, prediction,
+                         betas)
 
     def translate(self, tokens):
         "Context tokens and time vector; what a shut door lets pass is zero."

@@ -185,7 +185,8 @@ class PosteriorConfig:
     places: int = 8              # rows and columns of a look
     folds: int = 5               # of the training trials
     rounds: int = 2              # of folds, for the error
-    shrink: float = field(default=.4, metadata=SHARE)    # of the error's covariance, to its diagonal
+    # share of the error's covariance that is moved to its diagonal
+    shrink: float = field(default=.4, metadata=SHARE)
 
     def __post_init__(self): check_settings(self, 'posterior.')
 

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['RUNGS', 'ASIDE', 'VERSION', 'Site', 'Rung', 'the_method', 'codec_of', 'places_of', 'library_of', 'rival_of',
-           'painter_of', 'size_of', 'ssae_of', 'gan_of', 'LadderConfig', 'load_decoder', 'rungs_of', 'subjects_of',
-           'open_site', 'answered', 'held_out', 'count_numbers', 'forget_peak', 'peak_now', 'settings_of', 'source_of',
-           'finished_in', 'climb', 'ladder_scores', 'Climbed', 'climb_site', 'sites_of', 'over_sites', 'strongest',
-           'compared', 'ladder_table', 'Ladder', 'run_ladder', 'means_of', 'costs_of', 'about_ladder', 'save_ladder',
-           'load_ladder', 'count_text', 'against_text', 'ladder_text', 'replicated', 'ladder_html']
+           'painter_of', 'size_of', 'ssae_of', 'gan_of', 'LadderConfig', 'load_decoder', 'twin_name', 'rungs_of',
+           'subjects_of', 'open_site', 'answered', 'held_out', 'count_numbers', 'forget_peak', 'peak_now',
+           'settings_of', 'source_of', 'finished_in', 'climb', 'ladder_scores', 'Climbed', 'climb_site', 'sites_of',
+           'over_sites', 'strongest', 'compared', 'ladder_table', 'Ladder', 'run_ladder', 'means_of', 'costs_of',
+           'about_ladder', 'save_ladder', 'load_ladder']
 
 # %% ../nbs/84_ladder.ipynb #imports
 import copy, importlib, inspect, json, os, sys, time
@@ -26,7 +26,7 @@ from .metrics import identify
 from .recording import Decoder
 from .sim import world_of
 from .stages import Stages, identity_of, load_arrays, save_arrays, writing
-from .stats import holm, interval, nested_interval, paired_test, replication, replication_text
+from .stats import holm, interval, nested_interval, paired_test
 from .study import Pictures, Study, check_study, folders_in, open_prepared, open_study
 from .ridge import MeanPicture, RidgeDecoder, fold_of
 from .memory import left_out
@@ -34,10 +34,9 @@ from .cost import peak_gb, processor
 from .cad import ContrastAttendDiffuse, Parts
 from .parts import load_parts, suited
 from .controls import Shuffled
-from .scores import PCC, SSIM, Row, identification, look_identification, score_rows, scores_for
-from .page import TEMPLATES, band_html, render
+from .scores import (PCC, SSIM, Row, identification, look_identification, score_rows,
+                           scores_for)
 from .presets import Config, make_config, method_part
-from .report import cell, columns, forest_html, p_text, short, table_html
 from .floors import (Chosen, ClassMean, LibraryPosterior, NearestPicture, RidgeLatent,
                            posterior_config)
 from .dcldm import DoubleConditioned, as_dcldm
@@ -95,6 +94,7 @@ def library_of(
     places = places_of(site.study.pairs().pictures.form[0])
     return LibraryPosterior(answer=answer, config=posterior_config(size, places))
 
+# %% ../nbs/84_ladder.ipynb #rivals
 def rival_of(site, **own):
     "DC-LDM with the sizes and the sampler of the method."
     return DoubleConditioned(as_dcldm(method_part(site.config), **own), site.stages, site.parts,
@@ -174,6 +174,7 @@ class LadderConfig:
         if unknown := [r for r in self.rows if r not in every]:
             raise DataError('no such row', every, unknown, 'rows')
 
+# %% ../nbs/84_ladder.ipynb #load_decoder
 def load_decoder(
     word:str, # 'module:Class', importable from here
 ) -> Rung:
@@ -193,6 +194,11 @@ def load_decoder(
                         f'no {lacks}', word, 'see nbs/tutorials/add_your_own_decoder.ipynb')
     return Rung(name, 'decoder', lambda site: made(), f'from {module}')
 
+# %% ../nbs/84_ladder.ipynb #rungs_of
+def twin_name(row:str) -> str:
+    "The row of the same decoder, fitted on shuffled pairs."
+    return f'{row}, shuffled'
+
 def rungs_of(
     config:LadderConfig,
 ) -> list: # of `Rung`
@@ -202,7 +208,7 @@ def rungs_of(
     if not config.twins:
         return picked
     def twin(r):
-        return Rung(f'{r.name}, shuffled', 'control',
+        return Rung(twin_name(r.name), 'control',
                     lambda site: Shuffled(r.make(site), site.seed), 'fitted on wrong pairs')
     return [one for r in picked for one in ([r, twin(r)] if r.role == 'decoder' else [r])]
 
@@ -283,6 +289,7 @@ def count_numbers(
         thing, (list, tuple, set)) else vars(thing).values() if hasattr(thing, '__dict__') else ()
     return sum(count_numbers(v, seen) for v in inside)
 
+# %% ../nbs/84_ladder.ipynb #peak
 def forget_peak() -> bool: # False where the system cannot
     "Let the kernel measure this process' peak memory anew (Linux)."
     try:
@@ -299,7 +306,7 @@ def peak_now() -> float|None: # gigabytes
     except (OSError, StopIteration):
         return peak_gb()
 
-# %% ../nbs/84_ladder.ipynb #climb
+# %% ../nbs/84_ladder.ipynb #settings
 def settings_of(
     decoder, # before its fit
 ) -> dict:
@@ -325,6 +332,7 @@ def finished_in(stages:Stages) -> set: # names of folders
     "The stages that stand on disk already."
     return {f.parent.name for f in (stages.folder/'stages').glob('*/done.json')}
 
+# %% ../nbs/84_ladder.ipynb #climb
 VERSION = 1                          # of the code that makes a row
 
 def climb(
@@ -369,6 +377,7 @@ def ladder_scores(
     found = {s.name: s for s in scores_for(study, test, None)}
     return [found.pop('two-way'), *found.values()]
 
+# %% ../nbs/84_ladder.ipynb #climb_site
 class Climbed(NamedTuple):
     "What one site gave."
     site:str # its name
@@ -423,7 +432,8 @@ def over_sites(
     seed:int=0, # of the bootstrap
 ): # `visdec.stats.Interval`
     "Over pictures for one site; over sites, and pictures inside them, for several."
-    return interval(groups[0], seed=seed) if len(groups) == 1 else nested_interval(groups, seed=seed)
+    one = len(groups) == 1
+    return interval(groups[0], seed=seed) if one else nested_interval(groups, seed=seed)
 
 def strongest(
     climbed, # of `Climbed`
@@ -449,6 +459,7 @@ def compared(
     ends = over_sites([a - b for a, b in pairs], seed)
     return dict(value=ends.value, low=ends.low, high=ends.high, p=t.p, p_sites=each)
 
+# %% ../nbs/84_ladder.ipynb #ladder_table
 def ladder_table(
     climbed, # of `Climbed`
     roles:dict, # row -> role
@@ -468,9 +479,14 @@ def ladder_table(
         found = [compared(sites, line['decoder'], best, name, shared, seed) for line in rest]
         for line, t, p in zip(rest, found, holm([t['p'] for t in found]) if found else ()):
             line[name]['against'] = t | dict(other=best, p_holm=float(p))
+    for line in lines:
+        twin = twin_name(line['decoder'])
+        for name in chance if twin in rows else ():
+            if name in line:
+                line[name]['twin'] = compared(sites, line['decoder'], twin, name, shared, seed)
     return [{'decoder': 'chance', 'role': 'chance'} | chance, *lines], best
 
-# %% ../nbs/84_ladder.ipynb #run_ladder
+# %% ../nbs/84_ladder.ipynb #Ladder
 @dataclass
 class Ladder:
     "What a climb found."
@@ -483,6 +499,7 @@ class Ladder:
     config: LadderConfig
     about: dict                  # processor, threads, versions, pictures, sites
 
+# %% ../nbs/84_ladder.ipynb #run_ladder
 def run_ladder(
     config:LadderConfig,
     out, # folder; call again with the same folder to go on
@@ -506,6 +523,7 @@ def run_ladder(
         save_ladder(found, out)
     return found
 
+# %% ../nbs/84_ladder.ipynb #about
 def _shown(first): return {'shown': first.shown} | first.pictures
 
 def means_of(climbed):
@@ -544,6 +562,7 @@ def save_ladder(found, out) -> None:
         with open(tmp, 'wb') as f:
             np.savez_compressed(f, **found.pictures)
 
+# %% ../nbs/84_ladder.ipynb #load_ladder
 def load_ladder(
     out, # folder, or a stored table: a .json file
 ) -> Ladder: # without pictures where none are beside it
@@ -558,92 +577,3 @@ def load_ladder(
             pictures = {k: stored[k] for k in stored.files}
     c = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.pop('config').items()}
     return Ladder(**saved, pictures=pictures, config=LadderConfig(**c))
-
-# %% ../nbs/84_ladder.ipynb #text
-def count_text(n): # of numbers that a decoder keeps
-    "12,345 as 12 k, 3,456,789 as 3.5 M."
-    return f'{n/1e6:.1f} M' if n >= 1e6 else f'{n/1e3:.0f} k' if n >= 1e3 else str(n)
-
-def against_text(
-    line:dict, # of the table
-    score:str,
-) -> str:
-    "The difference to the strongest simple row, in words."
-    t = line[score].get('against')
-    if not t:
-        return 'strongest simple row'
-    word = 'no different' if t['p_holm'] >= .05 else 'better' if t['value'] > 0 else 'worse'
-    sign = '+' if t['value'] >= 0 else '-'
-    return (f"{word} ({sign}{short(abs(t['value']))} [{short(t['low'])} {short(t['high'])}], "
-            f"{p_text(t['p_holm'])})")
-
-def ladder_text(
-    found:Ladder,
-) -> str: # lines for a terminal
-    "The ladder as text: scores, the test of the primary one, costs."
-    names = columns(found.table)
-    head = ['', *names, f'{names[0]} against {found.best}', 'min', 'numbers', 'GB']
-    rows = [head]
-    for line in found.table:
-        cost = found.cost.get(line['decoder'])
-        rows.append([line['decoder'], *(cell(line.get(k)) for k in names)] + ([
-            against_text(line, names[0]), f"{cost['minutes']:.1f}", count_text(cost['numbers']),
-            f"{cost['peak_gb']:.1f}"] if cost else ['']*4))
-    wide = [max(len(r[i]) for r in rows) for i in range(len(head))]
-    lines = ['  '.join(v.ljust(w) for v, w in zip(r, wide)).rstrip() for r in rows]
-    return '\n'.join(lines + [f'left out: {k} ({v})' for k, v in found.skipped.items()])
-
-def replicated(
-    found:Ladder,
-    row:str, score:str,
-) -> str: # '' where there is one site
-    "In how many sites a row differs from the strongest simple one."
-    line = next(r for r in found.table if r['decoder'] == row)
-    p = line[score].get('against', {}).get('p_sites', ())
-    return replication_text(replication(p)) if len(p) > 1 else ''
-
-# %% ../nbs/84_ladder.ipynb #html
-TEMPLATES['ladder'] = '''<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>visdec ladder: {{ c.data }}, {{ c.preset }}</title>
-<style>{% include 'style' %}{% include 'style of pictures' %}
-{% include 'style of results' %}</style></head><body>
-<header><p class="kicker">visdec ladder · data {{ c.data }} · preset {{ c.preset }} ·
-{{ about.sites|join('; ') }}</p>
-<h1>Every decoder on one split</h1>
-{% if c.data == 'sim' %}<p class="what">All numbers are simulated.</p>{% endif %}
-<p class="note">Same training trials, same {{ about.pictures }} test pictures, same scores. The
-strongest simple row, <b>{{ best }}</b>, was chosen on held-out training pictures. p values are
-adjusted for the number of rows (Holm).</p></header>
-<section><h2>Pictures</h2><p class="note">First sample of each row, not selected.</p>{{ band }}
-</section>
-<section><h2>Scores</h2><div class="plots">{% for f in forests %}{{ f }}{% endfor %}</div>
-{{ table }}</section>
-<section><h2>Against the strongest simple row, and costs</h2>
-<div class="scroll"><table class="scores"><thead><tr><th></th><th>{{ primary }}</th><th>minutes</th>
-<th>numbers kept</th><th>peak GB</th></tr></thead><tbody>
-{% for name, role, said, minutes, numbers, peak in costs %}
-<tr class="{{ role }}"><th>{{ name }}</th><td>{{ said }}</td><td>{{ minutes }}</td>
-<td>{{ numbers }}</td><td>{{ peak }}</td></tr>
-{% endfor %}</tbody></table></div>
-{% for name, why in skipped.items() %}<p class="note">Left out: {{ name }}. {{ why }}</p>{% endfor %}
-<p class="note">{{ about.processor }}, {{ about.threads }} threads.</p></section>
-</body></html>
-'''
-
-def ladder_html(
-    found:Ladder,
-    most:int=10, # pictures side by side
-) -> str: # a page
-    "The ladder as one HTML page."
-    names, roles = columns(found.table), {r['decoder']: r['role'] for r in found.table}
-    costs = [(r['decoder'], r['role'], against_text(r, names[0]),
-              *_cost_words(found.cost[r['decoder']])) for r in found.table[1:]]
-    band = band_html({k: v[:most] for k, v in found.pictures.items()}, roles=roles)
-    return str(render('ladder', c=found.config, about=found.about, best=found.best, band=band,
-                      forests=[forest_html(found.table, n) for n in names], primary=names[0],
-                      table=table_html(found.table), costs=costs, skipped=found.skipped))
-
-def _cost_words(c):
-    return f"{c['minutes']:.1f}", count_text(c['numbers']), f"{c['peak_gb']:.1f}"
