@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['PLACES', 'READS', 'PUBLISHED', 'LICENCE', 'InstanceFeature', 'instance_feature', 'neighbours', 'Told', 'base_of',
-           'InstanceGenerator', 'InstanceCritic', 'hinge', 'duel', 'IcganConfig', 'icgan_config', 'train_generator',
-           'invert', 'Reader', 'read_by', 'stretched', 'InstanceGan', 'PictureCoder', 'Autoencoder', 'VaeGanConfig',
-           'vaegan_config', 'rebuilt', 'train_vaegan', 'VaeGan', 'ForeignGenerator', 'public_generator']
+           'InstanceGenerator', 'InstanceCritic', 'hinge', 'duel', 'practise', 'IcganConfig', 'icgan_config',
+           'train_generator', 'invert', 'Reader', 'read_by', 'stretched', 'InstanceGan', 'PictureCoder', 'Autoencoder',
+           'VaeGanConfig', 'vaegan_config', 'rebuilt', 'train_vaegan', 'VaeGan', 'ForeignGenerator', 'public_generator']
 
 # %% ../nbs/63_icgan.ipynb #imports
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ from .ridge import ALPHAS, fold_of
 from .settings import check_settings
 from .ssae import GaborEyes, load_rival, save_rival
 from .stages import identity_of
+from .train import NONE
 from .warps import principal
 
 # %% ../nbs/63_icgan.ipynb #InstanceFeature
@@ -67,7 +68,7 @@ class Told(nn.Module):
         super().__init__()
         self.conv, self.norm = nn.Conv2d(a, b, 3, padding=1), nn.GroupNorm(4, b, affine=False)
         self.told = nn.Linear(told, 2*b)
-        nn.init.normal_(self.told.weight, std=.02)
+        nn.init.normal_(self.told.weight, std=.3/told**.5)
         nn.init.zeros_(self.told.bias)
     def forward(self, maps, told):
         gain, lift = self.told(told)[..., None, None].chunk(2, 1)
@@ -95,7 +96,7 @@ class InstanceGenerator(nn.Module):
         self.last = nn.Conv2d(wide[-1], 3, 3, padding=1)
     def dense(self, noise): return self.first(noise).unflatten(1, self.shape)
     def forward(self, dense, instance, noise):
-        told = torch.cat([instance, noise], 1)
+        told = torch.cat([instance*instance.shape[1]**.5, noise], 1)  # deviations of 1
         for block in self.blocks:
             dense = block(dense, told)
         return torch.tanh(self.last(dense))
@@ -161,6 +162,23 @@ def duel(
     player.eval().requires_grad_(False)
     return log
 
+# %% ../nbs/63_icgan.ipynb #practise
+def practise(
+    player, # a network, changed in place
+    make_batch, # torch generator -> dict of tensors
+    loss, # (player, batch) -> scalar
+    steps:int, lr:float, seed:int=0, device='cpu',
+) -> None:
+    "Train a network alone, before it meets its critic."
+    player = player.to(device).train()
+    opt = torch.optim.Adam(player.parameters(), lr, (.9, .99))
+    for step in range(steps):
+        batch = {k: v.to(device) for k, v in make_batch(generator(seed, 'alone', step)).items()}
+        now = loss(player, batch)
+        opt.zero_grad(set_to_none=True)
+        now.backward()
+        opt.step()
+
 # %% ../nbs/63_icgan.ipynb #IcganConfig
 READS = 'instance', 'noise', 'dense'
 
@@ -171,10 +189,11 @@ class IcganConfig:
     noise: int = 16              # numbers of noise
     width: int = 48              # channels of the first map
     near: int = 12               # pictures that are real for an instance
-    steps: int = 500             # of the duel
-    bs: int = 48                 # pictures in a step
+    warm: int = field(default=400, metadata=NONE)    # steps of copying, before; published: 0
+    steps: int = 100             # of the duel
+    bs: int = 32                 # pictures in a step
     lr: float = 1e-3             # of the generator; the critic takes twice that
-    invert: int = 60             # steps of the inversion
+    invert: int = 40             # steps of the inversion
     alphas: str = 'folds'        # penalties: 'folds', or 'published' (500, 1, 100)
     reads: tuple = READS         # what ridges read; the rest is drawn
     standardise: str = 'train'   # instance: 'none', 'train', or 'test batch' (transductive)
@@ -192,9 +211,10 @@ def icgan_config(
     preset:str='small', # 'tiny', 'small' or 'paper'
 ) -> IcganConfig:
     "The rival in one of its sizes."
-    own = dict(tiny=dict(instance=24, noise=8, width=24, steps=120, bs=24, near=8, invert=40),
-               small={}, paper=dict(instance=2048, noise=119, width=1536, near=50, invert=500,
-                                    alphas='published', standardise='none'))
+    own = dict(tiny=dict(instance=24, noise=8, width=24, warm=160, steps=30, bs=24, near=8),
+               small={},
+               paper=dict(instance=2048, noise=119, width=1536, near=50, warm=0, invert=500,
+                          alphas='published', standardise='none'))
     if preset not in own:
         raise DataError('no such preset', list(own), preset, 'preset')
     return IcganConfig(**own[preset])
@@ -222,6 +242,8 @@ def train_generator(
         return hinge(critic(b['real'], b['instance']), critic(drawn, b['instance']))
     def player_loss(player, critic, b):
         return -critic(player.draw(b['instance'], b['noise']), b['instance']).mean()
+    def copy_loss(player, b): return F.mse_loss(player.draw(b['instance'], b['noise']), b['real'])
+    practise(player, make_batch, copy_loss, c.warm, 4*c.lr, seed, device)
     log = duel(player, critic, make_batch, player_loss, critic_loss, c.steps, c.lr, seed,
                device=device)
     return player, feature, log
@@ -406,12 +428,13 @@ class VaeGanConfig:
     "Every choice about the VAE-GAN and its one ridge."
     latent: int = 48             # numbers of a code (published: 1024, of faces)
     width: int = 48              # channels of the first map
-    kl: float = .002             # what a code costs that differs from noise
+    kl: float = .0003             # what a code costs that differs from noise
     adversarial: float = .02     # weight of not being noticed
     matched: float = .3          # weight of what the critic's layers see
-    steps: int = 700             # of the duel
-    bs: int = 48                 # pictures in a step
-    lr: float = 2e-3             # of coder and generator
+    warm: int = field(default=300, metadata=NONE)    # steps without a critic, before the duel
+    steps: int = 100             # of the duel
+    bs: int = 32                 # pictures in a step
+    lr: float = 1e-3             # of coder and generator; four times as much in practice
 
     def __post_init__(self): check_settings(self, 'vaegan.')
 
@@ -419,8 +442,8 @@ def vaegan_config(
     preset:str='small', # 'tiny', 'small' or 'paper'
 ) -> VaeGanConfig:
     "The VAE-GAN in one of its sizes."
-    own = dict(tiny=dict(latent=24, width=24, steps=110, bs=24), small={},
-               paper=dict(latent=1024, width=512, steps=15000))
+    own = dict(tiny=dict(latent=24, width=24, warm=140, steps=20, bs=24), small={},
+               paper=dict(latent=1024, width=512, warm=0, steps=15000))
     if preset not in own:
         raise DataError('no such preset', list(own), preset, 'preset')
     return VaeGanConfig(**own[preset])
@@ -431,10 +454,12 @@ def rebuilt(player, critic, b, c):
     mean, spread = player.coder(b['image'])
     made = player.draw(mean + b['grain']*(spread/2).exp())
     kl = .5*(mean**2 + spread.exp() - 1 - spread).sum(1).mean()
+    lost = F.mse_loss(made, b['image']) + c.kl*kl
+    if critic is None:
+        return lost
     seen = [F.l1_loss(p, q.detach()) for p, q in zip(critic.maps(made), critic.maps(b['image']))]
     noticed = -critic(made, made[:, 0, 0, :0]).mean()
-    return F.l1_loss(made, b['image']) + c.matched*sum(seen)/len(seen) + c.kl*kl/c.latent**.5 + \
-        c.adversarial*noticed
+    return lost + c.matched*sum(seen)/len(seen) + c.adversarial*noticed
 
 def train_vaegan(
     pictures, # that no test shows, uint8 (picture, row, col, rgb)
@@ -454,6 +479,8 @@ def train_vaegan(
         none = made[:, 0, 0, :0]
         return hinge(critic(b['image'], none), critic(made, none))
     def player_loss(player, critic, b): return rebuilt(player, critic, b, c)
+    def alone(player, b): return rebuilt(player, None, b, c)
+    practise(player, make_batch, alone, c.warm, 4*c.lr, seed, device)
     return player, duel(player, critic, make_batch, player_loss, critic_loss, c.steps, c.lr, seed,
                         device=device)
 
