@@ -302,7 +302,8 @@ def ladder(
     "Every decoder on one split: a table with intervals, tests against the simple ones, and costs."
     from pathlib import Path
     from visdec.core import DataError, atomic_file
-    from visdec.ladder import LadderConfig, ladder_html, ladder_text, replicated, run_ladder
+    from visdec.ladder import LadderConfig, run_ladder
+    from visdec.standings import ladder_html, ladder_text, replicated
     def listed(text): return tuple(filter(None, (v.strip() for v in text.split(','))))
     try:
         numbers = tuple(map(int, listed(seeds)))

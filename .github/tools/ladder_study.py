@@ -13,7 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 from visdec.core import atomic_file
-from visdec.ladder import LadderConfig, ladder_text, run_ladder
+from visdec.ladder import LadderConfig, run_ladder
+from visdec.standings import ladder_text
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
