@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['pretrain', 'tune', 'prior', 'finetune', 'EXAMPLES', 'config_for', 'demo', 'decode', 'evaluate', 'report', 'reproduce',
-           'config', 'prepare', 'inspect', 'score', 'audited_run', 'audit', 'add_option', 'Help', 'make_parser',
-           'meant', 'main']
+           'config', 'prepare', 'inspect', 'score', 'audited_run', 'audit', 'ladder', 'add_option', 'Help',
+           'make_parser', 'meant', 'main']
 
 # %% ../nbs/99_cli.ipynb #imports
 import argparse, sys
@@ -288,6 +288,41 @@ def audit(
         print(f'written: {file}')
     return int(any(k['kind'] == 'bit' and k['verdict'] == 'failed' for k in card['lines']))
 
+# %% ../nbs/99_cli.ipynb #ladder
+def ladder(
+    data:str='sim', # sim, digits69 or recording
+    path:str='', # file or folder of the data, where they are not simulated
+    subject:str='', # one subject of a recording; empty: all, each by itself
+    preset:str='small', # tiny, small or medium
+    seeds:str='0', # of everything random, several with commas
+    rows:str='', # names of rows, several with commas; empty: all honest ones
+    decoder:str='', # your own: module:Class, several with commas
+    twins:bool=False, # each decoder also fitted on shuffled pairs
+    out:str='visdec-ladder', # folder; call again to go on
+    device:str='', # cpu, cuda, cuda:1, mps; empty: a GPU when there is one
+):
+    "Every decoder on one split: a table with intervals, tests against the simple ones, and costs."
+    from pathlib import Path
+    from visdec.core import DataError, atomic_file
+    from visdec.ladder import LadderConfig, run_ladder
+    from visdec.standings import ladder_html, ladder_text, replicated
+    def listed(text): return tuple(filter(None, (v.strip() for v in text.split(','))))
+    try:
+        numbers = tuple(map(int, listed(seeds)))
+    except ValueError:
+        raise DataError('seeds are whole numbers', '0 or 0,1,2', seeds, '--seeds') from None
+    config = LadderConfig(data, path, subject, preset, numbers, listed(rows), listed(decoder),
+                          twins)
+    def say(line): print(line, flush=True)
+    found = run_ladder(config, out, say, device or None)
+    print('\n' + ladder_text(found) + '\n')
+    for line in found.table[1:]:
+        if words := replicated(found, line['decoder'], 'two-way'):
+            print(f"{line['decoder']}: {words}")
+    with atomic_file(Path(out)/'ladder.html') as tmp:
+        tmp.write_text(ladder_html(found), encoding='utf-8')
+    print(f'page: {out}/ladder.html')
+
 # %% ../nbs/99_cli.ipynb #parser
 EXAMPLES = dict(demo='visdec demo --preset tiny --out /tmp/demo',
                 config='visdec config --preset small > my.toml',
@@ -301,7 +336,8 @@ EXAMPLES = dict(demo='visdec demo --preset tiny --out /tmp/demo',
                 prepare='visdec prepare god GenericObjectDecoding god --images images --size 64',
                 inspect='visdec inspect god --figure god.png',
                 score='visdec score decoded shown --family core --json scores.json',
-                audit='visdec audit run --refit --json card.json')
+                audit='visdec audit run --refit --json card.json',
+                ladder='visdec ladder --preset tiny --rows "mean picture,ridge" --out /tmp/ladder')
 
 def add_option(sub, key, parameter, word):
     "One option of a verb, from a parameter and its comment."
