@@ -112,6 +112,7 @@ class ClipConfig:
         if self.gain not in ('painter', 'none', 'length'):
             raise DataError('no such gain', ('painter', 'none', 'length'), self.gain, 'clip.gain')
 
+# %% ../nbs/64_clip.ipynb #clip_config
 def clip_config(
     preset:str='small', # 'tiny', 'small' or 'paper'
 ) -> ClipConfig:
@@ -152,6 +153,7 @@ class EmbeddingDecoder:
         if self.told is None:
             raise DataError('this decoder has not learned yet', fix='call fit')
 
+# %% ../nbs/64_clip.ipynb #fit
 @patch
 def fit(self:EmbeddingDecoder, study, seed=0):
     "Read embedding and rough code of the training pictures from their responses."
@@ -180,6 +182,7 @@ def readings(self:EmbeddingDecoder,
         told = (flat*self.length/flat.norm(dim=1, keepdim=True).clamp(min=1e-6)).view_as(told)
     return told, rough, torch.as_tensor(np.square(x).mean(1)**.5)
 
+# %% ../nbs/64_clip.ipynb #predict-predict
 @patch
 def predict(self:EmbeddingDecoder, responses, samples=1, seed=0):
     "Pictures from responses, uint8 (trial, sample, row, col, rgb)."
@@ -187,6 +190,7 @@ def predict(self:EmbeddingDecoder, responses, samples=1, seed=0):
     x, ids = responses_of(responses)
     return self.painted(*self.readings(x), ids, samples, seed)
 
+# %% ../nbs/64_clip.ipynb #painted
 @patch
 @torch.no_grad()
 def painted(self:EmbeddingDecoder,
@@ -238,6 +242,7 @@ def save(self:EmbeddingDecoder,
                  painter=identity_of(self.painter.parts()), tokens=self.encoder is not None)
     return save_rival(folder, about, tensors)
 
+# %% ../nbs/64_clip.ipynb #load
 @patch(cls_method=True)
 def load(cls:EmbeddingDecoder,
     folder, # made by `save`
@@ -270,6 +275,7 @@ def family_of(
         raise DataError('this pipeline takes no image embedding', list(FAMILIES), name, 'pipeline')
     return found
 
+# %% ../nbs/64_clip.ipynb #open_pipeline-open_pipeline
 def open_pipeline(
     source, # a folder of diffusers, or a hub id
     adapter='', # weights of an IP-Adapter, a file; for Stable Diffusion
@@ -304,6 +310,7 @@ def open_pipeline(
         pipe.load_ip_adapter(str(file.parent), '', file.name, image_encoder_folder=None)
     return pipe
 
+# %% ../nbs/64_clip.ipynb #has_transformers
 def has_transformers() -> bool:
     "Is transformers installed?"
     from importlib.util import find_spec

@@ -75,6 +75,7 @@ class Told(nn.Module):
         maps = self.norm(self.conv(F.interpolate(maps, scale_factor=2.)))
         return F.leaky_relu(maps*(1 + gain) + lift, .2)
 
+# %% ../nbs/63_icgan.ipynb #base_of
 def base_of(size):
     "Rows of the first map, and how often they double."
     base = next((b for b in (4, 5, 6, 7) if size % b == 0 and (size//b).bit_count() == 1), None)
@@ -83,6 +84,7 @@ def base_of(size):
                         'size')
     return base, (size//base).bit_length() - 1
 
+# %% ../nbs/63_icgan.ipynb #InstanceGenerator
 class InstanceGenerator(nn.Module):
     "Draws a picture from a dense code, told instance and noise."
     def __init__(self, size, instance, noise, width):
@@ -125,6 +127,7 @@ class InstanceCritic(nn.Module):
         score = self.score(summary)[:, 0]
         return score if self.like is None else score + (summary*self.like(instance)).sum(1)
 
+# %% ../nbs/63_icgan.ipynb #hinge
 def hinge(
     real, drawn, # scores, (trial,)
 ): # scalar
@@ -207,6 +210,7 @@ class IcganConfig:
         if not self.reads or set(self.reads) - set(READS):
             raise DataError('no such reading', READS, self.reads, 'icgan.reads')
 
+# %% ../nbs/63_icgan.ipynb #icgan_config
 def icgan_config(
     preset:str='small', # 'tiny', 'small' or 'paper'
 ) -> IcganConfig:
@@ -330,6 +334,7 @@ class InstanceGan:
         if not self.readers:
             raise DataError('this decoder has not learned yet', fix='call fit')
 
+# %% ../nbs/63_icgan.ipynb #fit
 @patch
 def fit(self:InstanceGan, study, seed=0):
     "Train the generator without a brain, invert the training pictures, read the brain."
@@ -366,6 +371,7 @@ def codes(self:InstanceGan,
     dense = said['dense'].unflatten(1, self.painter.shape) if 'dense' in said else None
     return dict(instance=F.normalize(instance, dim=1), noise=noise, dense=dense)
 
+# %% ../nbs/63_icgan.ipynb #paint-paint
 @patch
 @torch.no_grad()
 def paint(self:InstanceGan, codes):
@@ -415,6 +421,7 @@ class PictureCoder(nn.Module):
         mean, spread = self.out(images.flatten(1)).chunk(2, 1)
         return mean, spread.clamp(-8, 8)
 
+# %% ../nbs/63_icgan.ipynb #Autoencoder
 class Autoencoder(nn.Module):
     "Coder and generator of a VAE-GAN."
     def __init__(self, size, latent, width):
@@ -423,6 +430,7 @@ class Autoencoder(nn.Module):
         self.painter = InstanceGenerator(size, 0, latent, width)
     def draw(self, z): return self.painter.draw(z[:, :0], z)
 
+# %% ../nbs/63_icgan.ipynb #VaeGanConfig
 @dataclass(frozen=True)
 class VaeGanConfig:
     "Every choice about the VAE-GAN and its one ridge."
@@ -438,6 +446,7 @@ class VaeGanConfig:
 
     def __post_init__(self): check_settings(self, 'vaegan.')
 
+# %% ../nbs/63_icgan.ipynb #vaegan_config
 def vaegan_config(
     preset:str='small', # 'tiny', 'small' or 'paper'
 ) -> VaeGanConfig:
@@ -461,6 +470,7 @@ def rebuilt(player, critic, b, c):
     noticed = -critic(made, made[:, 0, 0, :0]).mean()
     return lost + c.matched*sum(seen)/len(seen) + c.adversarial*noticed
 
+# %% ../nbs/63_icgan.ipynb #train_vaegan-train_vaegan
 def train_vaegan(
     pictures, # that no test shows, uint8 (picture, row, col, rgb)
     c:VaeGanConfig, # sizes and steps
@@ -570,6 +580,7 @@ class ForeignGenerator(nn.Module):
     def dense(self, noise): return self.first(noise)
     def forward(self, dense, instance, noise): return self.rest(dense, instance, noise)
 
+# %% ../nbs/63_icgan.ipynb #public_generator-public_generator
 def public_generator(
     folder, # with `dense.pt2` and `forward.pt2`, made by torch.export.save
     instance:int=2048, noise:int=119, # numbers that it is told
@@ -609,6 +620,7 @@ def save(self:InstanceGan,
     about = dict(kind='icgan', config=asdict(self.config), sizes=self.painter.sizes)
     return save_rival(folder, about, tensors)
 
+# %% ../nbs/63_icgan.ipynb #load
 @patch(cls_method=True)
 def load(cls:InstanceGan,
     folder, # made by `save`

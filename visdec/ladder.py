@@ -130,7 +130,7 @@ RUNGS = [
     Rung('class mean', 'floor', lambda site: ClassMean(), 'names a training category'),
     Rung('nearest response', 'floor', lambda site: NearestPicture(), 'a training picture'),
     Rung('ridge', 'baseline', lambda site: RidgeDecoder(), 'linear, to pixels'),
-    Rung('ridge, nearest picture', 'baseline', lambda site: NearestPicture('reading'),
+    Rung('nearest to ridge', 'baseline', lambda site: NearestPicture('reading'),
          'a training picture near a linear reading'),
     Rung('ridge to latent', 'baseline', lambda site: RidgeLatent(codec_of(site)),
          "linear, to a codec's latent"),
@@ -145,9 +145,9 @@ RUNGS = [
     Rung('DC-LDM', 'decoder', rival_of, 'masked by squared error, latent diffusion'),
     Rung('this method', 'decoder', the_method, 'contrast, attend, diffuse')]
 
-ASIDE = [Rung('DC-LDM, tuned on test responses', 'decoder',
+ASIDE = [Rung('DC-LDM tuned on test responses', 'decoder',
               lambda site: rival_of(site, again='train and test'), 'transductive'),
-         Rung('DC-LDM, no second masked stage', 'decoder', lambda site: rival_of(site, again=''),
+         Rung('DC-LDM without second masking', 'decoder', lambda site: rival_of(site, again=''),
               'phase 1 alone')]
 
 # %% ../nbs/84_ladder.ipynb #LadderConfig

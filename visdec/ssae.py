@@ -61,6 +61,7 @@ def vgg_file() -> Path:
     name = VGG19_Weights.DEFAULT.url.rsplit('/', 1)[1]
     return Path(torch.hub.get_dir())/'checkpoints'/name
 
+# %% ../nbs/62_ssae.ipynb #VggEyes-VggEyes
 class VggEyes(nn.Module):
     "VGG19 at four depths, as in Gaziv et al. (2022)."
     channels, first = 960, 0
@@ -203,6 +204,7 @@ def encoder_losses(encoder, batch, c):
     lasso = encoder.readout.groups()
     return EncoderLosses(voxels, lasso, voxels + c.lasso*lasso)
 
+# %% ../nbs/62_ssae.ipynb #fit_encoder-fit_encoder
 def fit_encoder(
     pairs, # of the training trials
     held, # of the validation trials, or None
@@ -291,6 +293,7 @@ def spare_pictures(
         found.append(np.asarray(study.gallery.pictures[:]))
     return np.concatenate(found)
 
+# %% ../nbs/62_ssae.ipynb #spare_responses
 def spare_responses(
     study, # what to learn from
     c:SsaeConfig, # which
@@ -435,6 +438,7 @@ def save_rival(
                   tmp/'weights.safetensors')
     return Path(folder)
 
+# %% ../nbs/62_ssae.ipynb #load_rival
 def load_rival(
     folder, # from `save_rival`
     kind:str, # of rival that is expected
@@ -447,6 +451,7 @@ def load_rival(
         raise DataError('this folder holds no such rival', kind, found, folder)
     return read_json(folder/'about.json'), load_file(folder/'weights.safetensors')
 
+# %% ../nbs/62_ssae.ipynb #config_from
 def config_from(
     kind, # a config dataclass
     said:dict, # from JSON
@@ -459,6 +464,7 @@ def config_from(
             made[name] = TrainConfig(**value)
     return kind(**made)
 
+# %% ../nbs/62_ssae.ipynb #save-save
 @patch
 def save(self:SelfSupervised,
     folder, # complete or absent
@@ -470,6 +476,7 @@ def save(self:SelfSupervised,
     size = 4*self.encoder.places
     return save_rival(folder, dict(kind='ssae', config=asdict(self.config), size=size), tensors)
 
+# %% ../nbs/62_ssae.ipynb #load
 @patch(cls_method=True)
 def load(cls:SelfSupervised,
     folder, # made by `save`
