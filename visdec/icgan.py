@@ -196,7 +196,7 @@ class IcganConfig:
     steps: int = 100             # of the duel
     bs: int = 32                 # pictures in a step
     lr: float = 1e-3             # of the generator; the critic takes twice that
-    invert: int = 40             # steps of the inversion
+    invert: int = 25             # steps of the inversion
     alphas: str = 'folds'        # penalties: 'folds', or 'published' (500, 1, 100)
     reads: tuple = READS         # what ridges read; the rest is drawn
     standardise: str = 'train'   # instance: 'none', 'train', or 'test batch' (transductive)
@@ -257,7 +257,7 @@ def invert(
     painter, # trained `InstanceGenerator`, or one like it
     instance:torch.Tensor, # of the pictures, (picture, feature)
     pictures, # uint8 (picture, row, col, rgb)
-    steps:int=60, lr:float=.1, bs:int=256, # of Adam; pictures at a time
+    steps:int=25, lr:float=.15, bs:int=256, # of Adam; pictures at a time
     pull:float=.02, # what it costs to leave zero noise, and the dense code that noise says
 ): # noise (picture, number), dense (picture, chan, row, col)
     "The noise and the dense code from which a generator would have drawn each picture."
