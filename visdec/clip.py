@@ -117,7 +117,7 @@ def clip_config(
     preset:str='small', # 'tiny', 'small' or 'paper'
 ) -> ClipConfig:
     "The rival in one of its sizes; only the sampler differs."
-    own = dict(tiny=dict(steps=8, guidance=1.), small={},
+    own = dict(tiny=dict(steps=5, guidance=1.), small={},
                paper=dict(steps=50, guidance=4., strength=.75, rows=4))
     if preset not in own:
         raise DataError('no such preset', list(own), preset, 'preset')
