@@ -215,7 +215,7 @@ def icgan_config(
     preset:str='small', # 'tiny', 'small' or 'paper'
 ) -> IcganConfig:
     "The rival in one of its sizes."
-    own = dict(tiny=dict(instance=24, noise=8, width=24, warm=160, steps=30, bs=24, near=8),
+    own = dict(tiny=dict(instance=24, noise=8, width=24, warm=110, steps=20, bs=24, near=8),
                small={},
                paper=dict(instance=2048, noise=119, width=1536, near=50, warm=0, invert=500,
                           alphas='published', standardise='none'))
@@ -451,7 +451,7 @@ def vaegan_config(
     preset:str='small', # 'tiny', 'small' or 'paper'
 ) -> VaeGanConfig:
     "The VAE-GAN in one of its sizes."
-    own = dict(tiny=dict(latent=24, width=24, warm=140, steps=20, bs=24), small={},
+    own = dict(tiny=dict(latent=24, width=24, warm=100, steps=15, bs=24), small={},
                paper=dict(latent=1024, width=512, warm=0, steps=15000))
     if preset not in own:
         raise DataError('no such preset', list(own), preset, 'preset')

@@ -183,8 +183,8 @@ def ssae_config(
     "The rival in one of its sizes."
     c = SsaeConfig()
     tiny = dict(width=12, each=2,
-                encoder=replace(c.encoder, steps=90, bs=32, lr=8e-3, warmup=5, validate_every=15),
-                decoder=replace(c.decoder, steps=60, bs=20, warmup=5))
+                encoder=replace(c.encoder, steps=50, bs=32, lr=8e-3, warmup=5, validate_every=10),
+                decoder=replace(c.decoder, steps=40, bs=16, warmup=5))
     paper = dict(eyes='vgg19', width=64, perceptual=.85, tv=.3, noise=0., responses=1.,
                  gallery='gallery', weigh='even',
                  encoder=replace(c.encoder, steps=0, epochs=50., lr=1e-3),
