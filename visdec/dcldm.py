@@ -29,6 +29,13 @@ from .cad import CadConfig, ContrastAttendDiffuse, cad_config
 # %% ../nbs/61_dcldm.ipynb #DoubleConditioner
 DOORS = 'both', 'context', 'time'
 
+def _through(
+    said:Condition,
+    doors:str, # that are open, of DOORS
+) -> Condition:
+    "A condition, of which a shut door lets nothing pass: it is zero."
+    return Condition(said.context*(doors != 'time'), said.temb*(doors != 'context'))
+
 class DoubleConditioner(BrainConditioner):
     "Brain tokens enter the denoiser as context and with the time embedding; a door may be shut."
     @register_to_config
@@ -49,8 +56,7 @@ class DoubleConditioner(BrainConditioner):
 
     def translate(self, tokens):
         "Context tokens and time vector; what a shut door lets pass is zero."
-        said, doors = super().translate(tokens), self.config.doors
-        return Condition(said.context*(doors != 'time'), said.temb*(doors != 'context'))
+        return _through(super().translate(tokens), self.config.doors)
 
 # %% ../nbs/61_dcldm.ipynb #DoubleReadout
 class DoubleReadout(ReadoutConditioner):
@@ -69,18 +75,13 @@ class DoubleReadout(ReadoutConditioner):
         super().__init__(encoder, seen, context_dim, time_dim, prediction, bypass, betas, depth,
                          width, length)
 
-    def shut(self, said):
-        "A condition, of which a shut door lets nothing pass."
-        doors = self.config.doors
-        return Condition(said.context*(doors != 'time'), said.temb*(doors != 'context'))
-
     def forward(self, x):
         "Context tokens and time vector of what was read."
-        return self.shut(super().forward(x))
+        return _through(super().forward(x), self.config.doors)
 
     def null(self, n): # trials
         "The condition that says nothing, through the same doors."
-        return self.shut(super().null(n))
+        return _through(super().null(n), self.config.doors)
 
 # %% ../nbs/61_dcldm.ipynb #DcldmConfig
 AGAIN = '', 'train', 'train and test'

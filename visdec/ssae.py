@@ -23,6 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .core import DataError, atomic_folder, pick_device
+from .floors import each_once
 from .files import read_json
 from .mae import fresh
 from .recording import responses_of, to_tensor, to_uint8
@@ -286,9 +287,8 @@ def spare_pictures(
     "Pictures without responses that may teach."
     found = []
     if c.gallery != 'gallery':
-        shown = pairs.pictures
-        own = shown.read(np.arange(len(shown.names)))
-        found.append(warp(own, shown.names, WarpConfig(each=c.each), seed)[0])
+        shown = each_once(pairs), pairs.pictures.names
+        found.append(warp(*shown, WarpConfig(each=c.each), seed)[0])
     if c.gallery != 'warps':
         found.append(np.asarray(study.gallery.pictures[:]))
     return np.concatenate(found)
