@@ -117,6 +117,7 @@ class TokenAutoencoder(ModelMixin, ConfigMixin):
     config_name = 'config.json'
     _supports_gradient_checkpointing = True
     gradient_checkpointing = False
+    _repeated_blocks = ['Block']                # what `compile='blocks'` of `train` translates
     def __init__(self,
         patch_embed:nn.Module, # tokenizer: signal -> (trial, patch, dim)
         places, # function: width -> position table (patch, width)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NONE', 'ASIDE', 'CHOICES', 'Trained', 'TrainConfig', 'param_groups', 'lr_at', 'Step', 'rows_of', 'read_checkpoint',
-           'return_memory', 'compiled', 'ahead', 'recorded', 'Replay', 'train']
+           'return_memory', 'repeated_blocks', 'compiled', 'ahead', 'recorded', 'Replay', 'train']
 
 # %% ../nbs/22_train.ipynb #imports
 import ctypes, hashlib, json, math, os, shutil, time, warnings
@@ -42,7 +42,7 @@ class TrainConfig:
     negatives: str = 'batch'         # of a contrast; 'micro' permits accumulation with fewer
     ema: float = 0.                  # decay of the average over steps that is the result; 0 is off
     mixed_precision: str = 'auto'    # 'no', 'bf16', 'fp16'; 'auto': bf16 on GPUs that have it
-    compile: str = ''                # '', 'default', or 'reduce-overhead' for small models on a GPU
+    compile: str = ''                # '', 'blocks', 'default' or 'reduce-overhead', see `compiled`
     save_every: int = field(default=100, metadata=ASIDE)    # steps between checkpoints
     log_every: int = field(default=10, metadata=ASIDE)      # steps between lines of the log
     validate_every: int = field(default=0, metadata=ASIDE)  # steps between validations
@@ -66,7 +66,7 @@ class TrainConfig:
 
 # %% ../nbs/22_train.ipynb #checked
 CHOICES = dict(negatives=('batch', 'micro'), mixed_precision=('auto', 'no', 'bf16', 'fp16'),
-               compile=('', 'default', 'reduce-overhead'))
+               compile=('', 'blocks', 'default', 'reduce-overhead'))
 
 def _checked(config):
     "Refuse a setting that no training can follow; names the field."
@@ -201,6 +201,9 @@ def _fits(model, config, n):
     if config.checkpointing and not hasattr(model, 'enable_gradient_checkpointing'):
         raise DataError('this model cannot compute its blocks again', found=type(model).__name__,
                         where='TrainConfig', fix='use checkpointing=False')
+    if config.compile == 'blocks' and not repeated_blocks(model):
+        raise DataError('this model repeats no block', 'a module that names `_repeated_blocks`',
+                        type(model).__name__, 'TrainConfig.compile', "use compile='default'")
     if not any(p.requires_grad for p in model.parameters()):
         raise DataError('nothing to train', 'parameters with requires_grad', 'none', 'model')
 
@@ -227,19 +230,30 @@ def _device(device):
 # %% ../nbs/22_train.ipynb #start
 def _params(opt): return [p for g in opt.param_groups for p in g['params']]
 
+def repeated_blocks(model) -> list: # of modules
+    "The blocks that a model repeats: diffusers names their classes in `_repeated_blocks`."
+    found = {b: None for m in model.modules() if getattr(m, '_repeated_blocks', None)
+             for b in m.modules() if type(b).__name__ in m._repeated_blocks}
+    return list(found)
+
 def compiled(
     losses, # (model, batch) -> named tuple
     mode:str, # as in `TrainConfig`
     place:torch.device, # of the training
+    model, # whose loss it is
 ): # the same, as one program where that can be made
-    "A loss that torch turns into one program; without a C++ compiler it stays, said aloud."
+    "A loss, or each repeated block, as one program; without a C++ compiler as it was, said aloud."
     if not mode:
         return losses
     makers = os.environ.get('CXX', 'g++'), 'clang++'
     if place.type == 'cpu' and not any(map(shutil.which, makers)):
         warnings.warn('no C++ compiler is here: the training goes on, not compiled')
         return losses
-    return torch.compile(losses, mode=mode)
+    if mode != 'blocks':
+        return torch.compile(losses, mode=mode)
+    for block in repeated_blocks(model):
+        block.compile()
+    return losses
 
 def ahead(
     made, # step -> batch
@@ -278,7 +292,7 @@ def _start(model, losses, config, device, out):
             return_memory()
     groups = param_groups(model, config.weight_decay)
     opt = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
-    step, opt = acc.prepare(Step(model, compiled(losses, config.compile, place)), opt)
+    step, opt = acc.prepare(Step(model, compiled(losses, config.compile, place, model)), opt)
     ema = EMAModel(_params(opt), decay=config.ema, foreach=not cpu) if config.ema else None
     return acc, step, opt, ema
 
@@ -494,4 +508,6 @@ def train(
     protocol.close()
     if ema:
         ema.copy_to(_params(opt))
+    for block in repeated_blocks(model) if config.compile == 'blocks' else ():
+        block._compiled_call_impl = None           # what follows asks in other shapes
     return Trained(model.eval(), log)

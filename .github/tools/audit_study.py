@@ -1,6 +1,6 @@
 """How often does the audit err? Honest decoders and planted cheats, over 20 simulated worlds.
 
-    python .github/tools/audit_study.py [--seeds 20] [--method-seeds 20] [--out nbs/fixtures/audit_study.json] [--work FOLDER]
+    python .github/tools/audit_study.py [--seeds 20] [--method-seeds 20] [--first 0] [--out nbs/fixtures/audit_study.json] [--work FOLDER]
 
 Decoders are those of nbs/53_controls.ipynb (cells `decoders` and `cheats`), ridge to the latents of the shipped codec, and the
 method itself: codec and prior as shipped, phase 1 of 60 steps, phase 3's readout as its only paired stage, 10 looks of the sampler.
@@ -77,6 +77,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('--seeds', type=int, default=20)
     p.add_argument('--method-seeds', type=int, default=20)
+    p.add_argument('--first', type=int, default=0, help='the first world: several processes may share the study, each with a file of its own')
     p.add_argument('--out', default=str(ROOT/'nbs/fixtures/audit_study.json'))
     p.add_argument('--work', default='/tmp/audit_study')
     a = p.parse_args()
@@ -85,7 +86,7 @@ def main():
     parts, _ = load_parts(shipped=32)
     CodecLatent.codec = parts.codec
     cheap = {**space['HONEST'], 'ridge to latents': CodecLatent, **{k: v[0] for k, v in space['CHEATS'].items()}}
-    tasks = [(s, k) for s in range(a.seeds) for k in cheap] + [(s, 'the method') for s in range(a.method_seeds)]
+    tasks = [(s, k) for s in range(a.first, a.seeds) for k in cheap] + [(s, 'the method') for s in range(a.first, a.method_seeds)]
     at, study = None, None
     for seed, name in tasks:
         if str(seed) in found.get(name, {}): continue

@@ -14,6 +14,8 @@ plain   two separate passes, attention by an explicit softmax, AdamW parameter b
 fast    both views in one pass, fused attention, fused AdamW: what `pretrain` does
 lean    fast, with gradient checkpointing (TrainConfig.checkpointing)
 compiled  fast, its losses as one program (TrainConfig.compile)
+blocks  fast, each kind of block as one program (compile='blocks'); with +low the tokens between blocks are bfloat16,
+        with +cudnn attention asks cuDNN first
 
 Each variant lives in a process of its own and makes a step when told to, so the variants take turns within every
 round; the first step of each is not counted. Times are medians over rounds, memory is the peak of the process
@@ -37,7 +39,7 @@ def worker(kind, settings, bs, device, threads):
     from visdec.core import generator
     from visdec.mae import fresh, hidden_mse
     from visdec.patches import hide
-    from visdec.train import param_groups, return_memory
+    from visdec.train import compiled, param_groups, return_memory
     if threads: torch.set_num_threads(threads)
     gpu = device == 'cuda'
     model = fresh(DCMAE, settings, 0, 'bench').to(device).train()
@@ -47,6 +49,15 @@ def worker(kind, settings, bs, device, threads):
     if kind == 'lean':
         model.enable_gradient_checkpointing()
         if not gpu: return_memory()
+    words = kind.split('+')
+    if 'low' in words:
+        whole = type(model).through
+        type(model).through = lambda self, blocks, tokens: whole(self, blocks, tokens.bfloat16())
+    if 'cudnn' in words:
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+        first = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+        sdpa_kernel(first, set_priority=True).__enter__()
+    if 'blocks' in words: compiled(None, 'blocks', torch.device(device), model)
     how = dict(foreach=False, fused=False) if kind == 'plain' else dict(fused=True)
     opt = torch.optim.AdamW(param_groups(model, .05), lr=1e-5, betas=(.9, .95), **how)
     x = torch.randn(bs, settings['n_voxels'], generator=generator(0, 'x')).to(device)
@@ -63,13 +74,16 @@ def worker(kind, settings, bs, device, threads):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), .8)
         opt.step(); opt.zero_grad(set_to_none=True)
-        return loss.item()
+        return loss.detach()
     print('ready', sum(p.numel() for p in model.parameters()), flush=True)
     for s, line in enumerate(sys.stdin):
-        n = int(line)
+        n, early = int(line), 2 if gpu else 0            # a GPU has given its memory back: it takes it again, untimed
+        for i in range(early): step(1000*s + 500 + i).item()
         start = time.perf_counter()
         for i in range(n): loss = step(1000*s + i)
+        loss = loss.item()
         seconds = (time.perf_counter() - start)/n
+        if gpu: torch.cuda.empty_cache()                # the other variants need it
         peak = torch.cuda.max_memory_allocated()/2**30 if gpu else next(int(l.split()[1]) for l in open('/proc/self/status') if l.startswith('VmHWM'))/2**20
         print(json.dumps(dict(seconds=seconds, peak_gb=peak, loss=loss)), flush=True)
 
@@ -77,9 +91,12 @@ class Variant:
     def __init__(self, kind, settings, bs, device='cpu', threads=0):
         self.name = f'{kind}, batch {bs}'
         self.p = subprocess.Popen([sys.executable, os.path.abspath(__file__), 'worker', json.dumps([kind, settings, bs, device, threads])], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        ready, self.parameters = self.p.stdout.readline().split(); assert ready == 'ready'
-        self.seconds, self.peak, self.loss = [], 0, None
+        self.seconds, self.peak, self.loss, self.parameters = [], 0, None, 0
+    def wait(self): # until its model is made: all start at once
+        if not self.parameters:
+            ready, self.parameters = self.p.stdout.readline().split(); assert ready == 'ready'
     def step(self, n=1, count=True):
+        self.wait()
         self.p.stdin.write(f'{n}\n'); self.p.stdin.flush()
         got = json.loads(self.p.stdout.readline())
         if count: self.seconds.append(got['seconds'])
@@ -99,11 +116,12 @@ print(2*{n}**3/best/1e9)"""
     return float(subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout)
 
 def take_turns(variants, rounds, n=1, loud=False):
+    for v in variants: v.wait()
     for v in variants: v.step(n, count=False)
     for _ in range(rounds):
         for v in variants:
             v.step(n)
-            if loud: print(f'{v.name:16s} {v.seconds[-1]:7.2f} s a step, peak {v.peak:.2f} GB', flush=True)
+            if loud: print(f'{v.name:24s} {v.seconds[-1]:7.3f} s a step, peak {v.peak:.2f} GB', flush=True)
     for v in variants: v.close()
 
 def about():
@@ -137,7 +155,7 @@ def gpu(a):
     import torch
     chip = rate('cuda')
     vs = [Variant(k, PAPER, a.bs, 'cuda') for k in a.kinds.split()]
-    take_turns(vs, a.rounds, 5)
+    take_turns(vs, a.rounds, 5, loud=True)
     rows = [dict(variant=v.name, seconds=round(v.median(), 4), peak_gb=round(v.peak, 2), share=round(flop(PAPER, a.bs)/1e9/v.median()/chip, 3)) for v in vs]
     return dict(about(), gpu=torch.cuda.get_device_name(), chip_gflops=round(chip), rows=rows, speedup=round(vs[0].median()/vs[-1].median(), 2))
 
@@ -239,7 +257,7 @@ if __name__ == '__main__':
     p.add_argument('what', choices=('paper', 'curve', 'gpu', 'prior', 'sampling', 'loader')); p.add_argument('--rounds', type=int, default=5); p.add_argument('--bs', type=int, default=0, help='0: 250 in phase 1, 64 elsewhere')
     p.add_argument('--threads', type=int, default=0, help='0: what torch takes'); p.add_argument('--json')
     p.add_argument('--preset', default='small', choices=('tiny', 'small', 'medium', 'paper')); p.add_argument('--device', default='cpu')
-    p.add_argument('--steps', type=int, default=40); p.add_argument('--most', type=int, default=512); p.add_argument('--modes', default=''); p.add_argument('--kinds', default='plain fast compiled', help='of phase 1 on a GPU')
+    p.add_argument('--steps', type=int, default=40); p.add_argument('--most', type=int, default=512); p.add_argument('--modes', default=''); p.add_argument('--kinds', default='plain fast blocks', help='of phase 1 on a GPU')
     a = p.parse_args()
     a.bs = a.bs or (250 if a.what == 'gpu' else 64)
     found = dict(paper=paper, curve=curve, gpu=gpu, prior=prior, sampling=sampling, loader=loader)[a.what](a)
