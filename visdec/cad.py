@@ -360,7 +360,7 @@ def train_told(
     "Train a denoiser on warps that are told simulated readings."
     z, d, w = encode(codec, warps).cpu(), config.denoiser, config.warp
     sizes = dict(unet=unet_config(z.shape[1:], d.kind), n_labels=None, prediction=d.prediction,
-                 betas=list(d.betas), depth=w.depth, width=w.width, whole=w.whole)
+                 betas=list(d.betas), depth=w.depth, width=w.width)
     prior = fresh(Prior.of, sizes, seed, 'prior')
     prior.labels.mean.copy_(found['mean'])
     prior.labels.std.copy_(found['std'])

@@ -69,11 +69,11 @@ class DoubleReadout(ReadoutConditioner):
         prediction:str='v_prediction', # what its denoiser guesses
         bypass:bool=True, # read the response itself beside its tokens
         betas:tuple=BETAS, # of the noise schedule its denoiser knows
-        depth:int=0, width:int=160, length:bool=False, whole:int=0, # as its `PictureConditioner`
+        depth:int=0, width:int=160, length:bool=False, # as the prior's own `PictureConditioner`
         doors:str='both', # of DOORS
     ):
         super().__init__(encoder, seen, context_dim, time_dim, prediction, bypass, betas, depth,
-                         width, length, whole)
+                         width, length)
 
     def forward(self, x):
         "Context tokens and time vector of what was read."

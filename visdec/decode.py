@@ -151,12 +151,12 @@ class ReadoutConditioner(BrainConditioner):
         prediction:str='v_prediction', # what its denoiser guesses
         bypass:bool=True, # read the response itself beside its tokens
         betas:tuple=BETAS, # of the noise schedule its denoiser knows
-        depth:int=0, width:int=160, length:bool=False, whole:int=0, # as its `PictureConditioner`
+        depth:int=0, width:int=160, length:bool=False, # as the prior's own `PictureConditioner`
     ):
         ModelMixin.__init__(self)
         n, dim = self.hold(encoder)
         self.told = PictureConditioner(seen, context_dim, time_dim, prediction, betas, depth, width,
-                                       length, whole)
+                                       length)
         self.register_buffer('middle', torch.zeros(1, n, dim))       # the mean of each token
         self.readout = nn.Linear(n*dim + bypass*encoder['n_voxels'], self.told.mean.numel())
 
@@ -197,8 +197,7 @@ def from_prior(cls:ReadoutConditioner,
     bypass:bool=True, # read the response itself beside its tokens
 ): # ReadoutConditioner, with copies of both
     "A readout between a trained encoder and a trained prior."
-    names = ('seen', 'context_dim', 'time_dim', 'prediction', 'betas', 'depth', 'width', 'length',
-             'whole')
+    names = ('seen', 'context_dim', 'time_dim', 'prediction', 'betas', 'depth', 'width', 'length')
     sizes = {k: told.config[k] for k in names}
     new = cls.from_encoder(brain, seed=seed, bypass=bypass, **sizes)
     new.told.load_state_dict(told.state_dict())

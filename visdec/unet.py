@@ -19,7 +19,6 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from einops import rearrange
 from fastcore.basics import patch
-from timm.layers import Mlp
 from torch import nn
 from .core import DataError
 from .stages import identity_of, load_whole
@@ -129,7 +128,6 @@ class PictureConditioner(ModelMixin, ConfigMixin):
         depth:int=0, # transformer blocks that weigh the places against each other; 0: a linear map
         width:int=160, # of a token inside these blocks
         length:bool=False, # the last channel says how long the response was; 0: a clean look
-        whole:int=0, # units of a network that hears all places at once; 0: none
     ):
         super().__init__()
         if prediction not in PREDICTIONS:
@@ -143,8 +141,6 @@ class PictureConditioner(ModelMixin, ConfigMixin):
         if depth:
             self.blocks = nn.Sequential(*[Block(width, 4, 2.) for _ in range(depth)])
             self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, context_dim)
-        if whole:
-            self.overall = Mlp(chan*row*col, whole, self.place.shape[1]*context_dim + time_dim)
         for name, value in dict(mean=0., std=1.).items():
             self.register_buffer(name, torch.full((1, chan - length, row, col), value))
 
@@ -153,16 +149,10 @@ class PictureConditioner(ModelMixin, ConfigMixin):
         squares = rearrange(seen, 'trial chan (row i) (col j) -> trial (row col) (chan i j)',
                             i=self.square, j=self.square)
         tokens = self.tokens(squares) + self.place
-        if self.config.depth:
-            heard = self.norm(self.blocks(tokens))
-            said = Condition(self.out(heard), self.time(heard.mean(1)))
-        else:
-            said = Condition(tokens, self.time(seen.flatten(1)))
-        if not self.config.whole:
-            return said
-        sizes = [o[0].numel() for o in said]
-        parts = self.overall(seen.flatten(1)).split(sizes, 1)
-        return Condition(*(own + more.view_as(own) for own, more in zip(said, parts)))
+        if not self.config.depth:
+            return Condition(tokens, self.time(seen.flatten(1)))
+        heard = self.norm(self.blocks(tokens))
+        return Condition(self.out(heard), self.time(heard.mean(1)))
 
     def null(self, n): # trials
         "The condition that says nothing: the mean look."

@@ -34,7 +34,6 @@ class WarpConfig:
     excess: float = 1.15         # of the simulated error, times the measured one
     depth: int = 0               # transformer blocks of the prior's condition; 0: a linear map
     width: int = 96              # of a token inside them
-    whole: int = 0               # units of a network in it that hears all places; 0: none
 
     def __post_init__(self): check_settings(self, 'warp.')
 

@@ -30,7 +30,7 @@ from visdec.ridge import MeanPicture, RidgeDecoder, fold_of
 from visdec.study import best_voxels, open_study
 
 N_FOLDS, WIDTHS = 9, (256, 512, 1024, 2048)
-RECIPE = {'warp.each': '180', 'warp.turn': '.5', 'prior.steps': '800', 'prior.bs': '32', 'finetune.steps': '0', 'repeats': '1',
+RECIPE = {'warp.each': '180', 'warp.turn': '.5', 'prior.steps': '4000', 'prior.bs': '32', 'finetune.steps': '0', 'repeats': '1',
           'sampling.steps': '12', 'sampling.samples': '24'}    # what --set changes; chapter 34 says what it reaches
 
 def folds(category, seed=0):
