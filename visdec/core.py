@@ -374,7 +374,6 @@ def exercise(
             check(*args, **kw)
         except NotImplementedError:
             print('to do')
-            return False
-        print('correct')
-        return True
+        else:
+            print('correct')
     return run
