@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'EARLY', 'Entry', 'roster', 'decoded', 'ceiling_row', 'rows_for', 'Results', 'start', 'run', 'train_until',
-           'save_results', 'load_results']
+           'save_results', 'as_published', 'load_results']
 
 # %% ../nbs/81_pipeline.ipynb #imports
 import json
@@ -27,7 +27,9 @@ from .cost import about_run, estimate
 from .parts import check_sizes, load_parts, suited
 from .controls import Shuffled
 from .shipped import NearestSeen
+from .published import check_families, judged_by, save_judged
 from .scores import Row, score_table, scores_for, tests_for
+from .judge import scores_text
 from .presets import Config, method_part, saved_config, uses_shipped
 from .presets import make_config as make_config    # whoever runs asks for it here
 
@@ -138,6 +140,7 @@ def start(
 ): # study, stages, entries
     "Everything before the first training: data read, parts loaded, choices written down."
     pick_device(device)
+    check_families(config.families)
     size = config.study.size or world_of(config.study.world).size
     named = asdict(config.parts) | dict(shipped=size*config.parts.shipped)
     parts, notes = load_parts(**named)
@@ -201,6 +204,7 @@ def run(
                         about_run(stages, device), {k: stages.protocol(k) for k in stages.ids},
                         Path(out))
         save_results(found)
+        as_published(found, say)
         return found
 
 # %% ../nbs/81_pipeline.ipynb #train_until
@@ -224,6 +228,20 @@ def save_results(
     with atomic_file(r.out/'pictures.npz') as tmp:
         with open(tmp, 'wb') as f:
             np.savez(f, **r.pictures)
+
+# %% ../nbs/81_pipeline.ipynb #as_published
+def as_published(
+    results:Results, # of a run
+    say=None, # is told the table
+) -> None:
+    "Judge the first row by the families that the run asks for, and keep that."
+    asked, rows = results.config.families, results.table[1:]
+    control = next((line['decoder'] for line in rows if line['role'] == 'control'), None)
+    judged = judged_by(asked, results.pictures, results.target, rows[0]['decoder'], control,
+                       seed=results.config.seed) if asked else None
+    save_judged(judged, results.out)
+    if judged and say:
+        say(scores_text(judged) if judged.scores else '\n'.join(judged.notes))
 
 # %% ../nbs/81_pipeline.ipynb #load_results
 def load_results(

@@ -34,6 +34,7 @@ class Config(CadConfig):
     preset: str = 'small'        # where its sizes come from
     seed: int = 0                # of everything random
     repeats: int = 1             # finetunings with different seeds, judged together
+    families: tuple = ()         # that judge it as papers do (chapter 57): cad, nsd, ...
     study: StudyConfig = StudyConfig()
     parts: PartsConfig = PartsConfig()
 

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['DISPLAY', 'CARD', 'WHAT', 'short', 'cell', 'span', 'columns', 'table_text', 'p_text', 'above', 'sentence', 'verdict',
            'display_score', 'ranked', 'layers', 'tiles', 'across', 'bands_html', 'best_html', 'pictures_html',
-           'forest_html', 'table_html', 'curves_of', 'curve_html', 'curves_html', 'read_card', 'card_html', 'plain',
-           'facts_html', 'report_html', 'write_report']
+           'forest_html', 'table_html', 'judged_html', 'curves_of', 'curve_html', 'curves_html', 'read_card',
+           'card_html', 'plain', 'facts_html', 'report_html', 'write_report']
 
 # %% ../nbs/82_report.ipynb #imports
 from html import escape
@@ -20,6 +20,8 @@ from .metrics import pcc
 from .page import (TEMPLATES, band_html, image_html, is_exact, on_screen, picture_row,
                          render, ticks)
 from .pipeline import Results
+from .judge import lines_of
+from .published import load_judged
 from .settings import to_toml
 
 # %% ../nbs/82_report.ipynb #cell
@@ -301,6 +303,24 @@ def table_html(
     rows = [{k: r.get(k) for k in ('decoder', 'role', *columns(table))} for r in table]
     return render('table', table=rows, names=columns(table), short=short, span=span)
 
+# %% ../nbs/82_report.ipynb #judged
+def judged_html(
+    out, # folder of a run
+) -> str: # `Markup`; '' where the run asked for no family
+    "The scores that papers report, as `visdec.published` keeps them."
+    judged = load_judged(out)
+    return render('judged', lines=lines_of(judged), judged=judged) if judged else ''
+
+TEMPLATES['judged'] = '''<h3 class="all">In the words of papers</h3>
+<p class="note">{{ judged.pictures }} pictures, {{ judged.samples }} answers to each; all are
+scored. The control is the same decoder on shuffled pairs.</p>
+{% if lines %}<div class="scroll"><table><thead><tr>{% for head in lines[0] %}<th>{{ head }}</th>
+{% endfor %}</tr></thead><tbody>{% for line in lines %}<tr>{% for cell in line.values() %}
+<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>{% endif %}
+{% for note in judged.notes %}<p class="note">{{ note }}</p>{% endfor %}
+<details><summary>How each was computed</summary><ul>{% for name, s in judged.scores.items() %}
+<li><small>{{ name }}: {{ s.version }}</small></li>{% endfor %}</ul></details>'''
+
 # %% ../nbs/82_report.ipynb #curves
 def curves_of(
     log:list, # dicts of one training, one a logged step
@@ -456,13 +476,13 @@ def report_html(
     "The report as one HTML page."
     r, names = results, columns(results.table)
     card = read_card(r.out) if card is None else card
-    said = verdict(r.table)
+    said, judged = verdict(r.table), judged_html(r.out)
     return str(render('page', about=r.config, what=WHAT.get(r.config.study.data, ''),
                       row=r.table[1]['decoder'], claim=said[0] if said else '', said=said,
                       n=len(r.pictures['shown']), pictures=pictures_html(r, most),
                       forests=[forest_html(r.table, n) for n in names], table=table_html(r.table),
-                      card=card_html(card, r.out.name), curves=curves_html(r.protocols),
-                      facts=facts_html(r)))
+                      judged=judged, card=card_html(card, r.out.name),
+                      curves=curves_html(r.protocols), facts=facts_html(r)))
 
 # %% ../nbs/82_report.ipynb #page-top
 TEMPLATES['page'] = '''<!doctype html>
@@ -496,7 +516,8 @@ TEMPLATES['sections'] = '''
 <p class="note">Mean over {{ n }} test pictures with its 95 % interval; every sample is scored, none
 is chosen. Dashes: chance, where a formula gives it.</p>
 <div class="plots">{% for f in forests %}{{ f }}{% endfor %}</div>
-{{ table }}</section>
+{{ table }}
+{{ judged }}</section>
 <section id="words"><h2>In plain words</h2>
 <p class="note">What may be claimed of <b>{{ row }}</b>. p-values are not corrected for the number
 of scores.</p>

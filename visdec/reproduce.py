@@ -7,7 +7,7 @@ __all__ = ['RECIPES', 'REST', 'HCP_VOXELS', 'STEPS', 'MET', 'Recipe', 'recipe', 
            'parts_there', 'plan_text', 'read_recipe', 'kept_recipe', 'reproduce']
 
 # %% ../nbs/85_reproduce.ipynb #imports
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -57,6 +57,7 @@ def recipe(
     if name not in RECIPES:
         raise DataError('no such row', list(RECIPES), name, 'recipe')
     c = make_config('paper', 'recording', path=task, subject=RECIPES[name].subject, rest=rest)
+    c = replace(c, families=('cad', 'nsd'))
     given = {f'parts.{k}': v for k, v in parts.items() if v}
     return changed(c, given | (changes or {}))
 

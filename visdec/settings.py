@@ -34,7 +34,9 @@ def typed(
         try:
             value = _plain(value.strip().lower() if kind is bool else value.strip())
         except (ValueError, SyntaxError):
-            raise DataError('a value of the wrong kind', kind.__name__, value, name) from None
+            if kind is not tuple or any(not isinstance(v, str) for v in like):
+                raise DataError('a value of the wrong kind', kind.__name__, value, name) from None
+            value = tuple(w.strip() for w in value.split(','))       # names, without quotes
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if kind is tuple and isinstance(value, list):
