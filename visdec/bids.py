@@ -17,8 +17,8 @@ import numpy as np
 
 from .core import DataError
 from .files import find, load_npz
-from .glm import (METHODS, Plan, choose_method, design, expected_r, lsa, lss,
-                        nilearn_parts, noise_of)
+from .glm import (METHODS, Plan, choose_method, design, expected_r, fitted, lsa,
+                        nilearn_parts, noise_of, projected, shrunk)
 from .recording import SPLITS, Recording, Stimuli
 from .runs import (ENDINGS, find_runs, inherited, listed_runs, name_of, open_image,
                          read_bold, read_events, read_mask, read_timing, read_tsv, read_volume,
@@ -105,23 +105,24 @@ def _read_run(run, mask, plan):
     good = (level > y.std(0)) & (np.ptp(y, axis=0) > 0)     # a mean is far above its changes
     return 100*y/np.where(good, level, 1), good
 
-def _betas(y, events, plan, method):
+def _kept(betas, events, plan):
     "Betas of a run's kept trials, and their rows."
     keep = events['keep'][plan.rows]
-    return METHODS[method](y, plan.each, plan.nuisance)[keep], plan.rows[keep]
+    return betas[keep], plan.rows[keep]
 
 def single_trials(
     run:dict, # from `find_runs`
     events:dict, # from `read_events`
     mask, # (row, col, slice) bool
-    method:str='auto', # 'lsa', 'lss', or 'auto': see `choose_method`
+    method:str='auto', # 'lsa', 'lss', 'ridge', or 'auto': see `choose_method`
     **glm, # more options of `plan_run`
 ) -> tuple: # betas (trial, voxel), percent of the mean; rows of `events`; usable (voxel,)
     "The response of every trial of one run."
     plan = plan_run(run, events, **glm)
     y, good = _read_run(run, mask, plan)
-    own, _ = choose_method([plan], noise_of(y[:, good], plan) if good.any() else NOISE, method)
-    return *_betas(y, events, plan, own), good
+    noise = noise_of(y[:, good], plan) if good.any() else NOISE
+    own, _ = choose_method([plan], noise, method)
+    return *_kept(fitted(own, y, plan.each, plan.nuisance, noise), events, plan), good
 
 # %% ../nbs/17_bids.ipynb #read_rois
 def region_masks(
@@ -297,13 +298,16 @@ def _study_betas(runs, tables, mask, method, glm):
         y, good = _read_run(run, mask, plan)
         goods.append(good)
         noise.append(noise_of(y[:, good], plan) if good.any() else NOISE)
-        made.append({m: _betas(y, events, plan, m) for m in wanted
-                     if method in METHODS or expected_r(plan, m) > 0})
-    own, told = choose_method(plans, float(np.median(noise)), method)
+        made.append({m: projected(y, *plan[:2]) if m == 'ridge' else METHODS[m](y, *plan[:2])
+                     for m in wanted if method in METHODS or expected_r(plan, m) > 0})
+    level = float(np.median(noise))
+    own, told = choose_method(plans, level, method)
     if any(own not in m for m in made):        # some run is too crowded for LSA
         own = 'lss'
-    x, rows = zip(*(m[own] for m in made))
-    about = dict(method=own, noise=round(float(np.median(noise)), 3), expected_r=told)
+    betas = [shrunk(*m[own], level*np.abs(p.each).max()) if own == 'ridge' else m[own]
+             for m, p in zip(made, plans)]     # ridge with the noise of the whole study
+    x, rows = zip(*map(_kept, betas, tables, plans))
+    about = dict(method=own, noise=round(level, 3), expected_r=told)
     return np.concatenate(x), rows, goods, about
 
 # %% ../nbs/17_bids.ipynb #labels
@@ -363,7 +367,7 @@ def load_bids(
     rois=None, # {name: mask file or files}, or an atlas *_dseg.nii.gz; None: the brain mask
     split:dict=None, # {pattern over session/run/picture: split word}; the rest is train
     images=None, # folder of the pictures; None: `stimuli` if there; False: decode without
-    method:str='auto', # 'lsa', 'lss', or 'auto': what design and noise let expect more of
+    method:str='auto', # 'lsa', 'lss', 'ridge', or 'auto': what design and noise let expect most of
     events:dict=None, # options of `read_events`
     glm:dict=None, # options of `plan_run`
     derivatives:str=None, # folder of the cleaned scans, below `path`; None: the only one there is
