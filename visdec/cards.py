@@ -4,14 +4,20 @@
 
 # %% auto #0
 __all__ = ['REQUIRED', 'LICENCES', 'NO_LICENCE', 'USE', 'CARD_FIELDS', 'SAVED', 'check_about', 'imported', 'model_card',
-           'save_with_card']
+           'save_with_card', 'save_fitted', 'load_fitted', 'config_from', 'packed', 'unpacked']
 
 # %% ../nbs/46_cards.ipynb #imports
 import json, re
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
+
+import numpy as np
+import torch
+
 from .core import DataError, atomic_folder, sha256_file
+from .files import read_json
 from .stages import unnamed
+from .train import TrainConfig
 
 # %% ../nbs/46_cards.ipynb #check_about
 REQUIRED = dict(data='what the weights learned from', licence="such as 'apache-2.0', or 'none'",
@@ -163,3 +169,91 @@ def save_with_card(
         unnamed(tmp)
         (tmp/'README.md').write_text(card, encoding='utf-8')
     return folder
+
+# %% ../nbs/46_cards.ipynb #save_fitted
+def save_fitted(
+    folder, # is complete or absent
+    about:dict, # plain values; its `kind` is asked for when it is read
+    tensors:dict, # name -> tensor
+) -> Path:
+    "Write what a decoder has learned."
+    from safetensors.torch import save_file
+    with atomic_folder(folder) as tmp:
+        (tmp/'about.json').write_text(json.dumps(about, indent=1), encoding='utf-8')
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()},
+                  tmp/'weights.safetensors')
+    return Path(folder)
+
+def load_fitted(
+    folder, # from `save_fitted`
+    kind:str, # of decoder that is expected
+): # about, tensors
+    "Read what a decoder has learned; a folder of another kind is refused."
+    from safetensors.torch import load_file
+    folder = Path(folder)
+    found = read_json(folder/'about.json').get('kind') if (folder/'about.json').exists() else None
+    if found != kind:
+        raise DataError('this folder is that of another decoder', kind, found, folder)
+    return read_json(folder/'about.json'), load_file(folder/'weights.safetensors')
+
+# %% ../nbs/46_cards.ipynb #config_from
+def config_from(
+    kind, # a config dataclass
+    said:dict, # from JSON
+): # one of its kind
+    "A config as it was saved; records inside it, too."
+    made = dict(said)
+    for name, value in said.items():
+        if isinstance(value, dict):
+            value = dict(value, betas=tuple(value['betas']))
+            made[name] = TrainConfig(**value)
+    return kind(**made)
+
+# %% ../nbs/46_cards.ipynb #packed
+def packed(
+    value, # plain, an array, a tensor, a tuple, or a record of these
+    tensors:dict, # is filled: name -> tensor
+    name:str='it', # of this part
+): # plain, for JSON
+    "Describe a value, and put its numbers into `tensors`."
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return dict(plain=value)
+    if isinstance(value, np.ndarray) and value.dtype.kind == 'U':
+        return dict(words=value.tolist())
+    if isinstance(value, np.ndarray) or torch.is_tensor(value):
+        tensors[name] = torch.as_tensor(value)
+        return dict(tensor=name, numpy=isinstance(value, np.ndarray))
+    record = hasattr(value, '_asdict') or hasattr(value, '__dict__')
+    if type(value) not in (tuple, list) and not record:
+        raise DataError('this cannot be kept', 'numbers, words, arrays and records of them',
+                        type(value).__name__, name)
+    parts = (value._asdict() if hasattr(value, '_asdict') else vars(value)) if record else (
+        {str(i): v for i, v in enumerate(value)})
+    inside = {k: packed(v, tensors, f'{name}.{k}') for k, v in parts.items()}
+    return dict(kind=type(value).__name__, parts=inside)
+
+# %% ../nbs/46_cards.ipynb #unpacked
+def unpacked(
+    form, # from `packed`
+    tensors:dict, # name -> tensor
+    kinds, # classes that may be made
+): # the value
+    "Make a value again; a class that is not handed in is refused."
+    if 'plain' in form:
+        return form['plain']
+    if 'words' in form:
+        return np.array(form['words'], str)
+    if 'tensor' in form:
+        found = tensors[form['tensor']]
+        return found.numpy() if form['numpy'] else found
+    kind = {c.__name__: c for c in (tuple, list, *kinds)}.get(form['kind'])
+    if kind is None:
+        raise DataError('a class that nobody asked for', [c.__name__ for c in kinds], form['kind'])
+    parts = {k: unpacked(v, tensors, kinds) for k, v in form['parts'].items()}
+    if kind in (tuple, list):
+        return kind(parts.values())
+    if hasattr(kind, '_fields'):
+        return kind(**parts)
+    made = object.__new__(kind)
+    made.__dict__.update(parts)
+    return made

@@ -16,15 +16,16 @@ import torch
 from fastcore.basics import patch
 
 from .autoencoder import decode as from_latents, encode
+from .cards import load_fitted, save_fitted
 from .core import DataError, derive, pick_device
 from .files import read_json
+from .floors import check_fitted
 from .look import seen_of
 from .parts import is_hub_id
 from .recording import Squares, responses_of
 from .ridge import LinearMap, ridge_features
 from .sampler import afresh, make_scheduler, start_noise
 from .settings import check_settings
-from .ssae import load_rival, save_rival
 from .stages import identity_of
 from .study import pad_to_patches
 from .unet import guess_noise
@@ -149,9 +150,7 @@ class EmbeddingDecoder:
     ):
         self.painter, self.config, self.encoder = painter, config or clip_config(), encoder
         self.device, self.told, self.rough = device, None, None
-    def check(self):
-        if self.told is None:
-            raise DataError('this decoder has not learned yet', fix='call fit')
+    def check(self): check_fitted(self, 'told')
 
 # %% ../nbs/64_clip.ipynb #fit
 @patch
@@ -240,7 +239,7 @@ def save(self:EmbeddingDecoder,
     about = dict(kind='clip', config=asdict(self.config), length=self.length, size=self.size,
                  shapes={k: list(m.shape) for k, m in maps.items()},
                  painter=identity_of(self.painter.parts()), tokens=self.encoder is not None)
-    return save_rival(folder, about, tensors)
+    return save_fitted(folder, about, tensors)
 
 # %% ../nbs/64_clip.ipynb #load
 @patch(cls_method=True)
@@ -250,7 +249,7 @@ def load(cls:EmbeddingDecoder,
     encoder=None, device=None, # as when it was made
 ):
     "A decoder that was saved, with the painter that it was made for."
-    about, tensors = load_rival(folder, 'clip')
+    about, tensors = load_fitted(folder, 'clip')
     if about['painter'] != identity_of(painter.parts()) or about['tokens'] != (encoder is not None):
         raise DataError('these ridges were fitted for another painter or encoder', where=folder,
                         fix='hand in the same codec, prior or pipeline, and encoder')

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PLACES', 'READS', 'PUBLISHED', 'LICENCE', 'InstanceFeature', 'instance_feature', 'neighbours', 'Told', 'base_of',
            'InstanceGenerator', 'InstanceCritic', 'hinge', 'duel', 'practise', 'IcganConfig', 'icgan_config',
-           'train_generator', 'invert', 'Reader', 'read_by', 'stretched', 'InstanceGan', 'PictureCoder', 'Autoencoder',
-           'VaeGanConfig', 'vaegan_config', 'rebuilt', 'train_vaegan', 'VaeGan', 'ForeignGenerator', 'public_generator']
+           'train_generator', 'invert', 'Reader', 'read_by', 'stretched', 'InstanceGan', 'ForeignGenerator',
+           'public_generator']
 
 # %% ../nbs/63_icgan.ipynb #imports
 from dataclasses import asdict, dataclass, field
@@ -21,13 +21,15 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from .core import DataError, derive, generator, pick_device
+from .cards import load_fitted, save_fitted
 from .crossfit import cross_fit, straight
+from .floors import check_fitted
 from .look import look
 from .mae import fresh
 from .recording import responses_of, to_tensor, to_uint8
 from .ridge import ALPHAS, fold_of
 from .settings import check_settings
-from .ssae import GaborEyes, load_rival, save_rival
+from .ssae import GaborEyes
 from .stages import identity_of
 from .train import NONE
 from .warps import principal
@@ -330,9 +332,7 @@ class InstanceGan:
         self.config, self.device, self.progress = config or icgan_config(), device, progress
         self.given, self.readers = (painter, feature), {}
         self.painter = self.feature = None
-    def check(self):
-        if not self.readers:
-            raise DataError('this decoder has not learned yet', fix='call fit')
+    def check(self): check_fitted(self, 'readers')
 
 # %% ../nbs/63_icgan.ipynb #fit
 @patch
@@ -406,169 +406,6 @@ def identity(self:InstanceGan):
     return ['InstanceGan', asdict(self.config), identity_of(dict(self.painter.state_dict())),
             {k: identity_of(tuple(r)) for k, r in self.readers.items()}]
 
-# %% ../nbs/63_icgan.ipynb #PictureCoder
-class PictureCoder(nn.Module):
-    "A picture as mean and log-variance of a short code."
-    def __init__(self, size, latent, width):
-        super().__init__()
-        base, n = base_of(size)
-        wide = [3, *(max(8, width//2**(n - 1 - i)) for i in range(n))]
-        self.layers = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(wide, wide[1:]))
-        self.out = nn.Linear(wide[-1]*base**2, 2*latent)
-    def forward(self, images): # mean and log-variance, (trial, number)
-        for layer in self.layers:
-            images = F.leaky_relu(layer(images), .2)
-        mean, spread = self.out(images.flatten(1)).chunk(2, 1)
-        return mean, spread.clamp(-8, 8)
-
-# %% ../nbs/63_icgan.ipynb #Autoencoder
-class Autoencoder(nn.Module):
-    "Coder and generator of a VAE-GAN."
-    def __init__(self, size, latent, width):
-        super().__init__()
-        self.coder = PictureCoder(size, latent, width)
-        self.painter = InstanceGenerator(size, 0, latent, width)
-    def draw(self, z): return self.painter.draw(z[:, :0], z)
-
-# %% ../nbs/63_icgan.ipynb #VaeGanConfig
-@dataclass(frozen=True)
-class VaeGanConfig:
-    "Every choice about the VAE-GAN and its one ridge."
-    latent: int = 48             # numbers of a code (published: 1024, of faces)
-    width: int = 48              # channels of the first map
-    kl: float = .0003             # what a code costs that differs from noise
-    adversarial: float = .02     # weight of not being noticed
-    matched: float = .3          # weight of what the critic's layers see
-    warm: int = field(default=300, metadata=NONE)    # steps without a critic, before the duel
-    steps: int = 100             # of the duel
-    bs: int = 32                 # pictures in a step
-    lr: float = 1e-3             # of coder and generator; four times as much in practice
-
-    def __post_init__(self): check_settings(self, 'vaegan.')
-
-# %% ../nbs/63_icgan.ipynb #vaegan_config
-def vaegan_config(
-    preset:str='small', # 'tiny', 'small' or 'paper'
-) -> VaeGanConfig:
-    "The VAE-GAN in one of its sizes."
-    own = dict(tiny=dict(latent=24, width=24, warm=100, steps=15, bs=24), small={},
-               paper=dict(latent=1024, width=512, warm=0, steps=15000))
-    if preset not in own:
-        raise DataError('no such preset', list(own), preset, 'preset')
-    return VaeGanConfig(**own[preset])
-
-# %% ../nbs/63_icgan.ipynb #train_vaegan
-def rebuilt(player, critic, b, c):
-    "What coder and generator pay: pixels, the critic's layers, the code, being noticed."
-    mean, spread = player.coder(b['image'])
-    made = player.draw(mean + b['grain']*(spread/2).exp())
-    kl = .5*(mean**2 + spread.exp() - 1 - spread).sum(1).mean()
-    lost = F.mse_loss(made, b['image']) + c.kl*kl
-    if critic is None:
-        return lost
-    seen = [F.l1_loss(p, q.detach()) for p, q in zip(critic.maps(made), critic.maps(b['image']))]
-    noticed = -critic(made, made[:, 0, 0, :0]).mean()
-    return lost + c.matched*sum(seen)/len(seen) + c.adversarial*noticed
-
-# %% ../nbs/63_icgan.ipynb #train_vaegan-train_vaegan
-def train_vaegan(
-    pictures, # that no test shows, uint8 (picture, row, col, rgb)
-    c:VaeGanConfig, # sizes and steps
-    seed:int=0, device='cpu',
-): # Autoencoder, log of the duel
-    "Teach a coder and a generator to rebuild pictures that a critic takes for real."
-    image = to_tensor(pictures)
-    sizes = dict(size=image.shape[-1], width=c.width)
-    player = fresh(Autoencoder, sizes | dict(latent=c.latent), seed, 'vaegan')
-    critic = fresh(InstanceCritic, sizes | dict(instance=0), seed, 'vaegan critic')
-    def make_batch(g):
-        rows = torch.randint(len(image), (c.bs,), generator=g)
-        return dict(image=image[rows], grain=torch.randn(c.bs, c.latent, generator=g))
-    def critic_loss(player, critic, b):
-        made = player.draw(player.coder(b['image'])[0]).detach()
-        none = made[:, 0, 0, :0]
-        return hinge(critic(b['image'], none), critic(made, none))
-    def player_loss(player, critic, b): return rebuilt(player, critic, b, c)
-    def alone(player, b): return rebuilt(player, None, b, c)
-    practise(player, make_batch, alone, c.warm, 4*c.lr, seed, device)
-    return player, duel(player, critic, make_batch, player_loss, critic_loss, c.steps, c.lr, seed,
-                        device=device)
-
-# %% ../nbs/63_icgan.ipynb #VaeGan-files
-class _VaeGanFiles:
-    "How a `VaeGan` is kept."
-    def save(self,
-        folder, # complete or absent
-    ) -> Path:
-        "Write choices, networks and the ridge."
-        tensors = {f'net.{k}': v for k, v in self.net.state_dict().items()}
-        tensors |= {f'reader.{k}': v for k, v in self.reader._asdict().items()}
-        size = self.net.painter.sizes['size']
-        about = dict(kind='vaegan', config=asdict(self.config), size=size)
-        return save_rival(folder, about, tensors)
-    @classmethod
-    def load(cls,
-        folder, # made by `save`
-        device=None, # None: a GPU when there is one
-    ):
-        "A decoder that was saved; it needs no study."
-        about, tensors = load_rival(folder, 'vaegan')
-        c = VaeGanConfig(**about['config'])
-        net = Autoencoder(about['size'], c.latent, c.width)
-        net.load_state_dict({k: tensors[f'net.{k}'] for k in net.state_dict()})
-        self = cls(c, device)
-        self.net = net.to(pick_device(device)).eval().requires_grad_(False)
-        self.reader = Reader(*(tensors[f'reader.{k}'] for k in Reader._fields))
-        return self
-
-# %% ../nbs/63_icgan.ipynb #VaeGan
-class VaeGan(_VaeGanFiles):
-    "One ridge to the latent of a VAE-GAN (VanRullen & Reddy 2019), as a `Decoder`."
-    def __init__(self,
-        config:VaeGanConfig=None, # None: the size 'small'
-        device=None, # None: a GPU when there is one
-        progress:bool=False, # nothing here shows a bar
-        net=None, # an `Autoencoder` that is handed in
-    ):
-        self.config, self.device, self.progress = config or vaegan_config(), device, progress
-        self.given, self.net, self.reader = net, None, None
-    def fit(self, study, seed=0):
-        "Train coder and generator without a brain, and read the code of training pictures."
-        pairs, place = study.pairs(), pick_device(self.device)
-        shown = pairs.pictures.read(np.arange(len(pairs.pictures.names)))
-        self.net = self.given
-        if self.net is None:
-            pictures = np.concatenate([study.gallery.pictures[:], shown])
-            self.net, self.log = train_vaegan(pictures, self.config, seed, place)
-        code = self.code(shown)[pairs.pictures.place]
-        self.reader = read_by(pairs.x, code, pairs.groups, seed=seed)
-        return self
-    @torch.no_grad()
-    def code(self, pictures):
-        "The code of pictures, (picture, number)."
-        place = pick_device(self.device)
-        parts = to_tensor(pictures).split(256)
-        return torch.cat([self.net.coder(p.to(place))[0].cpu() for p in parts])
-    @torch.no_grad()
-    def paint(self, code):
-        "The pictures of codes."
-        place = pick_device(self.device)
-        return np.concatenate([to_uint8(self.net.draw(c.to(place))) for c in code.split(128)])
-    def recover(self, pictures): return self.paint(self.code(pictures))
-    def predict(self, responses, samples=1, seed=0):
-        "Pictures from responses, uint8 (trial, sample, row, col, rgb); samples are equal."
-        self.check()
-        code = self.reader(torch.as_tensor(responses_of(responses).x))
-        return np.repeat(self.paint(code)[:, None], samples, 1)
-    def identity(self):
-        "What this fitted decoder is: its choices, its networks and its ridge."
-        self.check()
-        return ['VaeGan', asdict(self.config), identity_of(dict(self.net.state_dict())),
-                identity_of(tuple(self.reader))]
-    def check(self):
-        if self.reader is None:
-            raise DataError('this decoder has not learned yet', fix='call fit')
-
 # %% ../nbs/63_icgan.ipynb #public_generator
 LICENCE = 'CC BY-NC 4.0'
 
@@ -618,7 +455,7 @@ def save(self:InstanceGan,
     tensors |= {f'feature.{k}': v for k, v in self.feature._asdict().items()}
     tensors |= {f'{n}.{k}': v for n, r in self.readers.items() for k, v in r._asdict().items()}
     about = dict(kind='icgan', config=asdict(self.config), sizes=self.painter.sizes)
-    return save_rival(folder, about, tensors)
+    return save_fitted(folder, about, tensors)
 
 # %% ../nbs/63_icgan.ipynb #load
 @patch(cls_method=True)
@@ -627,7 +464,7 @@ def load(cls:InstanceGan,
     device=None, # None: a GPU when there is one
 ):
     "A decoder that was saved; it needs no study."
-    about, tensors = load_rival(folder, 'icgan')
+    about, tensors = load_fitted(folder, 'icgan')
     said = about['config']
     self = cls(IcganConfig(**said | dict(reads=tuple(said['reads']))), device)
     self.painter = InstanceGenerator(**about['sizes'])

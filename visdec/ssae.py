@@ -6,11 +6,9 @@
 __all__ = ['VGG_DEPTHS', 'EYES', 'WORDS', 'EncoderLosses', 'Fitted', 'DecoderLosses', 'GaborEyes', 'vgg_file', 'VggEyes',
            'SeparableReadout', 'group_lasso', 'PictureToResponse', 'voxel_loss', 'voxel_r', 'SsaeConfig', 'ssae_config',
            'encoder_losses', 'fit_encoder', 'say', 'ResponseToPicture', 'picture_loss', 'spare_pictures',
-           'spare_responses', 'repeat_signal', 'voxel_weights', 'decoder_losses', 'fit_decoder', 'SelfSupervised',
-           'save_rival', 'load_rival', 'config_from']
+           'spare_responses', 'repeat_signal', 'voxel_weights', 'decoder_losses', 'fit_decoder', 'SelfSupervised']
 
 # %% ../nbs/62_ssae.ipynb #imports
-import json
 from collections import namedtuple
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -22,9 +20,9 @@ from fastcore.basics import patch
 from torch import nn
 from torch.nn import functional as F
 
-from .core import DataError, atomic_folder, pick_device
-from .floors import each_once
-from .files import read_json
+from .cards import config_from, load_fitted, save_fitted
+from .core import DataError, pick_device
+from .floors import check_fitted, each_once
 from .mae import fresh
 from .recording import responses_of, to_tensor, to_uint8
 from .settings import check_settings
@@ -389,9 +387,7 @@ class SelfSupervised:
         self.config, self.device, self.progress = config or ssae_config(), device, progress
         self.encoder = self.decoder = None
         self.logs = {}
-    def check(self):
-        if self.decoder is None:
-            raise DataError('this decoder has not learned yet', fix='call fit')
+    def check(self): check_fitted(self, 'decoder')
 
 @patch
 def fit(self:SelfSupervised, study, seed=0):
@@ -424,46 +420,6 @@ def identity(self:SelfSupervised):
     return ['SelfSupervised', asdict(self.config),
             *(identity_of(dict(m.state_dict())) for m in (self.encoder, self.decoder))]
 
-# %% ../nbs/62_ssae.ipynb #save
-def save_rival(
-    folder, # is complete or absent
-    about:dict, # plain values
-    tensors:dict, # name -> tensor
-) -> Path:
-    "Write what a rival has learned."
-    from safetensors.torch import save_file
-    with atomic_folder(folder) as tmp:
-        (tmp/'about.json').write_text(json.dumps(about, indent=1), encoding='utf-8')
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()},
-                  tmp/'weights.safetensors')
-    return Path(folder)
-
-# %% ../nbs/62_ssae.ipynb #load_rival
-def load_rival(
-    folder, # from `save_rival`
-    kind:str, # of rival that is expected
-): # about, tensors
-    "Read what a rival has learned; a folder of another kind is refused."
-    from safetensors.torch import load_file
-    folder = Path(folder)
-    found = read_json(folder/'about.json').get('kind') if (folder/'about.json').exists() else None
-    if found != kind:
-        raise DataError('this folder holds no such rival', kind, found, folder)
-    return read_json(folder/'about.json'), load_file(folder/'weights.safetensors')
-
-# %% ../nbs/62_ssae.ipynb #config_from
-def config_from(
-    kind, # a config dataclass
-    said:dict, # from JSON
-): # one of its kind
-    "A config as it was saved; records inside it, too."
-    made = dict(said)
-    for name, value in said.items():
-        if isinstance(value, dict):
-            value = dict(value, betas=tuple(value['betas']))
-            made[name] = TrainConfig(**value)
-    return kind(**made)
-
 # %% ../nbs/62_ssae.ipynb #save-save
 @patch
 def save(self:SelfSupervised,
@@ -474,7 +430,7 @@ def save(self:SelfSupervised,
     nets = dict(encoder=self.encoder, decoder=self.decoder)
     tensors = {f'{k}.{n}': v for k, m in nets.items() for n, v in m.state_dict().items()}
     size = 4*self.encoder.places
-    return save_rival(folder, dict(kind='ssae', config=asdict(self.config), size=size), tensors)
+    return save_fitted(folder, dict(kind='ssae', config=asdict(self.config), size=size), tensors)
 
 # %% ../nbs/62_ssae.ipynb #load
 @patch(cls_method=True)
@@ -483,7 +439,7 @@ def load(cls:SelfSupervised,
     device=None, # None: a GPU when there is one
 ):
     "A decoder that was saved; it needs no study."
-    about, tensors = load_rival(folder, 'ssae')
+    about, tensors = load_fitted(folder, 'ssae')
     self = cls(config_from(SsaeConfig, about['config']), device)
     c, place = self.config, pick_device(device)
     sizes = dict(n_voxels=len(tensors['encoder.readout.bias']), size=about['size'], width=c.width)
