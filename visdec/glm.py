@@ -71,7 +71,8 @@ def shrunk(
     return np.linalg.solve(gram, seen)
 
 # %% ../nbs/16_glm.ipynb #ridge
-def ridge(    y, each, nuisance, # as for `lsa`
+def ridge(
+    y, each, nuisance, # as for `lsa`
     noise:float=NOISE, # of a frame, in spreads of the responses at their peak
 ) -> np.ndarray: # (trial, voxel)
     "All trials in one fit, drawn towards zero as far as the noise asks for."
