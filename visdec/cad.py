@@ -28,6 +28,7 @@ from .train import Trained, TrainConfig, train
 from .contrast import DCMAE
 from .pretrain import BrainConfig, adapted, pretrain
 from .mae import fresh, measured
+from .separate import noise_samples, separated, whitened
 from .image_mae import ImageAutoencoder, ImageConfig, train_image_mae
 from .attend import AttendConfig, shallow, tune
 from .warps import (ReadingError, WarpConfig, laid_out, principal, reading_error, simulated,
@@ -63,7 +64,12 @@ class CadConfig:
     finetune: TrainConfig = TrainConfig(steps=120, bs=64, lr=1e-3, warmup=10, betas=(.9, .99),
                                         weight_decay=.01, ema=.98, validate_every=30)
 
-    def __post_init__(self): check_settings(self)      # those of records that check nothing, too
+    def __post_init__(self):
+        check_settings(self)                         # those of records that check nothing, too
+        c, labels = self.conditioner, self.denoiser.told == 'label'
+        if c.space == 'chosen' and (self.warp.each or labels or not c.bypass):
+            raise DataError('nothing here chooses a space', 'a readout of looks with a bypass',
+                            'warps, labels or no bypass', 'conditioner.space', "use 'voxels'")
 
 # %% ../nbs/47_cad.ipynb #cad_config
 TRAININGS = ('pretrain', 'image_mae', 'tune', 'codec_warm', 'codec', 'prior', 'finetune')
@@ -412,6 +418,7 @@ def conditioner(self:ContrastAttendDiffuse,
     pairs, # of the training trials
     seed:int, # of first weights and folds
     found:dict=None, # from `errors`, where the prior learned from warps
+    noise=None, # rest in the units of the pairs, see `Study.noise`
 ): # conditioner; cross-fitted readings, or None where responses teach
     "What stands between encoder and denoiser."
     c, d = self.config.conditioner, self.config.denoiser
@@ -427,8 +434,12 @@ def conditioner(self:ContrastAttendDiffuse,
     pictures = pairs.pictures[:]
     seen = prior.labels.standardise(seen_of(encode(codec, pictures).to(prior.labels.device),
                                             pictures))
+    spaces = ()
+    if c.space == 'chosen':
+        samples = noise_samples(noise, pairs.x, pairs.ids)
+        spaces = whitened(samples, pairs.x), separated(samples, pairs.x, seed)
     return made, fit_readout(made, pairs.x, seen, pairs.groups, seed=seed, progress=self.progress,
-                             device=self.device)
+                             device=self.device, spaces=spaces)
 
 # %% ../nbs/47_cad.ipynb #diffuse-fit
 @patch
@@ -442,7 +453,7 @@ def diffuse(self:ContrastAttendDiffuse,
     base = seed if self.base_seed is None else self.base_seed
     found = self.errors(codec, study, base) if c.warp.each else None
     def make(out):
-        told, readings = self.conditioner(encoder, codec, prior, pairs, seed, found)
+        told, readings = self.conditioner(encoder, codec, prior, pairs, seed, found, study.noise)
         done = finetune(told, copy.deepcopy(prior.unet), codec, pairs.x, pairs.pictures, c.finetune,
                         c.conditioner.train_unet, c.conditioner.noise, c.conditioner.drop,
                         c.conditioner.mix, c.conditioner.blank, readings=readings,
@@ -456,6 +467,8 @@ def diffuse(self:ContrastAttendDiffuse,
                  denoiser=c.denoiser, training=c.finetune, seed=seed)
     if found is not None:
         needs |= dict(errors=found)
+    if c.conditioner.space == 'chosen':
+        needs |= dict(noise=study.noise)
     label = self.label + (f'-seed{seed}' if self.base_seed not in (None, seed) else '')
     logging.disable_progress_bar()                # of diffusers, when a pipeline is read
     pipe = self.stage('finetune', needs, make, BrainToImagePipeline.from_pretrained, label)

@@ -70,10 +70,11 @@ class DoubleReadout(ReadoutConditioner):
         bypass:bool=True, # read the response itself beside its tokens
         betas:tuple=BETAS, # of the noise schedule its denoiser knows
         depth:int=0, width:int=160, length:bool=False, # as the prior's own `PictureConditioner`
+        view:str='as they are', # of tokens and voxels, in which the readout was penalised
         doors:str='both', # of DOORS
     ):
         super().__init__(encoder, seen, context_dim, time_dim, prediction, bypass, betas, depth,
-                         width, length)
+                         width, length, view)
 
     def forward(self, x):
         "Context tokens and time vector of what was read."
@@ -142,11 +143,11 @@ class DoubleConditioned(ContrastAttendDiffuse):
         super().__init__(config, folder, parts, device, progress, base_seed,
                          f'-dcldm-{config.doors}{label}')
 
-    def conditioner(self, encoder, codec, prior, pairs, seed, found=None):
+    def conditioner(self, encoder, codec, prior, pairs, seed, found=None, noise=None):
         "Two doors between encoder and denoiser; readings come along where a readout was fitted."
         c, told = self.config, prior.labels.config
         if c.denoiser.told == 'picture':
-            made, readings = super().conditioner(encoder, codec, prior, pairs, seed, found)
+            made, readings = super().conditioner(encoder, codec, prior, pairs, seed, found, noise)
             same = {k: v for k, v in made.config.items() if not k.startswith('_')}
             double = DoubleReadout(**same, doors=c.doors)
             double.load_state_dict(made.state_dict())

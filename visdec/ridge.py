@@ -8,7 +8,7 @@ __all__ = ['ALPHAS', 'fold_of', 'LinearMap', 'ridge_features', 'RidgeDecoder', '
 # %% ../nbs/19_ridge.ipynb #imports
 import json
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -117,9 +117,15 @@ def ridge_features(
     chunk:int=4096, # features solved at a time
     seed:int=0, # which groups share a fold
     device:str=None, # 'cpu', 'cuda:1', ...; None: a GPU where there is one
+    space=None, # penalise in responses @ space instead, (voxel, dim); see chapter 26
 ) -> LinearMap:
     "Ridge from voxels to features, one penalty per feature, chosen on folds of these trials alone."
     x, y = _responses(x), np.asarray(y)
+    if space is not None:
+        if len(space) != x.shape[1]:
+            raise DataError('the space is not one of these voxels', x.shape[1], len(space), 'space')
+        fit = ridge_features(x @ space, y, groups, alphas, folds, chunk, seed, device)
+        return replace(fit, weight=space @ fit.weight)         # as weights of voxels
     if len(y) != len(x) or y.ndim < 2 or not np.isfinite(y).all():
         raise DataError('features do not fit the responses', f'finite ({len(x)}, ...)',
                         y.shape, 'y')
@@ -181,16 +187,17 @@ class RidgeDecoder:
         by:str=None, # label that a fold must not split; None: what the test asks for
         chunk:int=4096, # pixels solved at a time
         device:str=None, # where it is solved; None: a GPU where there is one
+        space=None, # as in `ridge_features`
     ):
         self.alphas, self.folds, self.by, self.chunk = alphas, folds, by, chunk
-        self.device, self.map = device, None
+        self.device, self.space, self.map = device, space, None
     def fit(self, study, seed=0):
         "Learn from the training trials of a study or record; val and test stay untouched."
         pairs, part = _training_pairs(study), getattr(study, 'rec', study).of('train')
         groups = getattr(part, self.by or unit_of(part, self.folds))
         light = pairs.pictures[:].astype(np.float32)/255
         self.map = ridge_features(pairs.x, light, groups, self.alphas, self.folds, self.chunk,
-                                  seed, self.device)
+                                  seed, self.device, self.space)
         return self
     def predict(self, responses, samples=1, seed=0):
         "Pictures from responses, uint8 (trial, sample, row, col, rgb); samples are equal."

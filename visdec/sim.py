@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['WORLDS', 'FIRST', 'N_CATEGORIES', 'RESERVED', 'FAMILIES', 'SHAPES', 'TEXTURES', 'DOWN', 'ACROSS', 'REACH', 'E2',
-           'AREAS', 'SELECTIVE', 'CHANNELS', 'NOISE', 'SHARED', 'Bold', 'World', 'check_world', 'world_of', 'colour',
-           'categories', 'category_name', 'inside', 'shape_distance', 'texture', 'paint', 'draw_object', 'draw_face',
-           'draw_scene', 'draw', 'draw_role', 'draw_world', 'five_pictures', 'prior_pictures', 'world_numbers',
-           'world_pictures', 'place_voxels', 'channels', 'content', 'Cortex', 'receptive_fields', 'tuning',
-           'selectivity', 'spontaneous', 'noise_levels', 'noise_of', 'scanner_units', 'measure', 'design', 'simulate',
-           'simulate_rest', 'haemodynamic', 'simulate_bold']
+           'AREAS', 'SELECTIVE', 'CHANNELS', 'NOISE', 'SHARED', 'POWER', 'BRAINS', 'Bold', 'World', 'check_world',
+           'world_of', 'colour', 'categories', 'category_name', 'inside', 'shape_distance', 'texture', 'paint',
+           'draw_object', 'draw_face', 'draw_scene', 'draw', 'draw_role', 'draw_world', 'five_pictures',
+           'prior_pictures', 'world_numbers', 'world_pictures', 'place_voxels', 'channels', 'content',
+           'reference_pictures', 'Cortex', 'receptive_fields', 'tuning', 'selectivity', 'shared_modes', 'spontaneous',
+           'Brain', 'brain_of', 'noise_levels', 'noise_of', 'scanner_units', 'global_modes', 'measure', 'design',
+           'gained', 'driven_modes', 'planted_ceiling_of', 'simulate', 'simulate_rest', 'haemodynamic', 'simulate_bold']
 
 # %% ../nbs/03_sim.ipynb #imports
 from collections import namedtuple
@@ -282,6 +283,10 @@ def content(numbers, seed=0) -> np.ndarray:
     return np.concatenate([np.eye(3)[c['family']], *look, *parts], 1)
 
 # %% ../nbs/03_sim.ipynb #Cortex
+def reference_pictures(seed, side):
+    "240 pictures of a world that set the units of its voxels, and their categories."
+    return draw_role('prior', range(FIRST['prior'], FIRST['prior'] + 60), 4, side, seed)
+
 class Cortex:
     "The voxels of one subject: where each looks, what it looks for, and what it answers."
     def __init__(self,
@@ -289,6 +294,7 @@ class Cortex:
         subject:str='sub-01', # other subjects have other voxels
         seed:int=0, # of the world
         side:int=32, # rows and columns of the receptive fields
+        compress:float=0, # 1: energies are compressed as measured, see `Brain`
     ):
         g = rng(seed, 'cortex', subject)
         self.area, self.x, self.y, self.size = place_voxels(n, g)
@@ -297,8 +303,12 @@ class Cortex:
         self.orientation = np.where(self.seen, g.integers(4, size=len(self.area))*45, -1)  # degrees
         self.field = receptive_fields(self, side)
         self.weight, self.mix = tuning(self, g), selectivity(self, g)
-        self.mean, self.sd = 0, 1
-        reference = draw_role('prior', range(FIRST['prior'], FIRST['prior'] + 60), 4, side, seed)
+        self.mean, self.sd, self.power = 0, 1, None
+        reference = reference_pictures(seed, side)
+        if compress:
+            out = np.zeros((240, len(self.area)), np.float32)
+            self.usual = self.drive(channels(reference[0], side), range(8), out).mean(0) + 1e-6
+            self.power = 1 - compress*(1 - np.array([POWER.get(a, 1) for a in self.area]))
         answer = self.respond(*reference)
         # one unit = the deviation over 240 pictures of the world
         self.mean, self.sd = answer.mean(0), answer.std(0)
@@ -335,56 +345,111 @@ def selectivity(cortex, g):
 
 # %% ../nbs/03_sim.ipynb #respond
 @patch
+def drive(self:Cortex, maps, which, out):
+    "Add some channels, seen through the fields, to what each voxel was told, (picture, voxel)."
+    seen = self.seen
+    field = self.field[seen].reshape(seen.sum(), -1)
+    for c in which:
+        look = (field*self.weight[seen, c:c+1]).T.astype(np.float32)
+        out[:, seen] += maps[..., c].reshape(len(maps), -1) @ look
+    return out
+
+@patch
 def respond(self:Cortex,
     pictures, # uint8 (picture, row, col, rgb)
     numbers=None, # category of each picture; None: content-selective voxels stay silent
 ) -> np.ndarray: # float32 (picture, voxel), in units of the voxel's deviation over pictures
     "The noise-free answer of every voxel."
-    maps, seen = channels(pictures, self.side), self.seen
+    maps = channels(pictures, self.side)
     if maps.shape[1] != self.side:
         raise DataError('pictures of the wrong size', f'{self.side} rows, or a multiple',
                         pictures.shape, 'Cortex.respond')
-    field = self.field[seen].reshape(seen.sum(), -1)
-    out = np.zeros((len(pictures), len(self.area)), np.float32)
-    for c in range(len(CHANNELS)):
-        look = (field*self.weight[seen, c:c+1]).T.astype(np.float32)
-        out[:, seen] += maps[..., c].reshape(len(maps), -1) @ look
+    out = self.drive(maps, range(8), np.zeros((len(pictures), len(self.area)), np.float32))
+    if self.power is not None:
+        out = (self.usual*(out/self.usual)**self.power).astype(np.float32)
+    out = self.drive(maps, range(8, len(CHANNELS)), out)
     if numbers is not None:
         out += (content(numbers, self.seed) @ self.mix.T).astype(np.float32)
     return ((out - self.mean)/self.sd).astype(np.float32)
 
 # %% ../nbs/03_sim.ipynb #spontaneous
-def spontaneous(cortex, n, g) -> np.ndarray:
-    "Random fields seen through receptive fields, moods of content areas; (n, voxel), deviation 1."
-    coarse, k = g.standard_normal((n, 8, 8)).astype(np.float32), cortex.side//8
-    smooth = np.repeat(np.repeat(coarse, k, 1), k, 2).reshape(n, -1)
+def shared_modes(cortex, coarse, mood) -> np.ndarray:
+    "Fields of 8 x 8 seen through receptive fields, moods of content areas; (n, voxel)."
+    k = cortex.side//8
+    smooth = np.repeat(np.repeat(coarse, k, 1), k, 2).reshape(len(coarse), -1)
     seen = smooth @ cortex.field.reshape(len(cortex.area), -1).T
     power = np.sqrt((cortex.field.reshape(-1, 8, k, 8, k).sum((2, 4))**2).sum((1, 2)))
     loud = np.maximum(np.linalg.norm(cortex.mix, axis=1, keepdims=True), 1e-9)
-    mood = g.standard_normal((n, 36)) @ (cortex.mix/loud).T
-    return np.where(cortex.seen, seen/np.maximum(power, 1e-9), mood).astype(np.float32)
+    said = mood @ (cortex.mix/loud).T
+    return np.where(cortex.seen, seen/np.maximum(power, 1e-9), said).astype(np.float32)
+
+def spontaneous(cortex, n, g) -> np.ndarray:
+    "Random fields and moods, as the voxels share them; (n, voxel), deviation 1."
+    coarse = g.standard_normal((n, 8, 8)).astype(np.float32)
+    return shared_modes(cortex, coarse, g.standard_normal((n, 36)))
+
+# %% ../nbs/03_sim.ipynb #Brain
+NOISE, SHARED = 2., .5    # noise over signal in a typical voxel; its share that voxels share
+POWER = dict(V1=.7, V2=.6, V3=.5, V4=.4)       # of contrast energy where areas compress it
+
+@dataclass(frozen=True)
+class Brain:
+    "What a simulated brain does beyond fields and content; the default is the plain one."
+    compress: float = 0        # of contrast energy; 1: as measured
+    gain: float = 0            # deviation of the log of a trial's gain, half of it again by area
+    shared: float = SHARED     # share of noise that spontaneous activity makes
+    modes: float = 0           # share of noise in three global modes with heavy tails
+    burst: float = 0           # deviation of the log of the amplitude of spontaneous activity
+    evoked: float = 0          # the dial: share of what voxels share that pictures drive
+
+BRAINS = dict(plain=Brain(), lifelike=Brain(1, .3, .35, .25, .4),
+              signal=Brain(1, .3, .35, .25, .4, evoked=.9))
+
+def brain_of(brain) -> Brain:
+    "The brain of this name, or the `Brain` itself."
+    if isinstance(brain, Brain):
+        return brain
+    if brain not in BRAINS:
+        raise DataError('no such brain', list(BRAINS), brain, 'brain')
+    return BRAINS[brain]
 
 # %% ../nbs/03_sim.ipynb #simulate-parts
-NOISE, SHARED = 2., .5    # noise over signal in a typical voxel; its share that voxels share
-
 def noise_levels(cortex, subject):
     "Noise deviation of each voxel over its signal's, (voxel,); some voxels are better than others."
     return NOISE*np.exp(.35*rng(cortex.seed, 'levels', subject).standard_normal(len(cortex.area)))
 
-def noise_of(shared, g):
-    "Shared noise and each voxel's own, unit deviation in sum, (sample, voxel)."
+def noise_of(shared, g, brain=None, loads=None):
+    "Shared noise, global modes and each voxel's own, unit deviation in sum, (sample, voxel)."
+    brain = brain or Brain()
     own = g.standard_normal(shared.shape, dtype=np.float32)
-    return np.sqrt(SHARED)*shared + np.sqrt(1 - SHARED)*own
+    noise = np.sqrt(brain.shared)*shared + np.sqrt(1 - brain.shared - brain.modes)*own
+    if brain.modes:
+        wave = g.standard_t(3, (len(shared), len(loads)))/np.sqrt(3)       # deviation 1
+        noise = noise + np.sqrt(brain.modes/len(loads))*(wave @ loads)
+    return noise.astype(np.float32)
 
 def scanner_units(cortex, subject, x):
     "Each voxel on an offset and a scale of its own, as raw values are, float32 (sample, voxel)."
     own, n = rng(cortex.seed, 'scale', subject), x.shape[1]
     return (own.uniform(80, 120, n) + own.uniform(.5, 2, n)*x).astype(np.float32)
 
-def measure(cortex, signal, run, g, subject):
+def global_modes(cortex, subject) -> np.ndarray:
+    "How strongly each voxel follows three global modes (breath, heart, motion), (mode, voxel)."
+    g = rng(cortex.seed, 'modes', subject)
+    loads = .5*abs(g.standard_normal((3, len(cortex.area)))) + .7*spontaneous(cortex, 3, g)
+    return loads/np.sqrt((loads**2).mean(1, keepdims=True))
+
+def measure(cortex, signal, run, g, subject, brain=None, driven=0):
     "Responses as a scanner gives them: signal, noise, run offset and drift, units of each voxel."
-    noise = noise_of(spontaneous(cortex, len(signal), g), g)
-    x = signal + noise_levels(cortex, subject)*noise
+    brain = brain or Brain()
+    shared = spontaneous(cortex, len(signal), g)
+    if brain.burst:
+        size = np.exp(brain.burst*g.standard_normal((len(shared), 1)) - brain.burst**2)
+        shared = size*shared                                       # mean square 1, as before
+    if brain.evoked:
+        shared = np.sqrt(1 - brain.evoked)*shared + np.sqrt(brain.evoked)*driven
+    loads = global_modes(cortex, subject) if brain.modes else None
+    x = signal + noise_levels(cortex, subject)*noise_of(shared, g, brain, loads)
     for r in np.unique(run):
         rows, n = run == r, x.shape[1]
         offset, slope = .5*g.standard_normal(n), np.linspace(-1, 1, (run == r).sum())[:, None]
@@ -398,15 +463,47 @@ def design(w, g):
     shown = np.r_[g.permutation(n), *(n + g.permutation(m) for _ in range(w.repeats))]
     return shown, np.r_[np.arange(n)//w.run, n//w.run + np.repeat(np.arange(w.repeats), m)]
 
+def gained(cortex, signal, spread, g):
+    "Answers times the gain of a trial, which wanders as a whole and in each area; mean gain 1."
+    areas, place = np.unique(cortex.area, return_inverse=True)
+    log = spread*g.standard_normal((len(signal), 1))
+    log = log + spread/2*g.standard_normal((len(signal), len(areas)))[:, place]
+    base = cortex.mean/cortex.sd                                   # the answer to the mean picture
+    return np.exp(log - (spread**2 + (spread/2)**2)/2)*(signal + base) - base
+
+def driven_modes(cortex, pictures, number) -> np.ndarray:
+    "What pictures do to the modes that voxels share, (picture, voxel), deviation 1 in the world."
+    def modes(pictures, number):
+        light = np.asarray(pictures, np.float32).mean(-1)/255
+        k = light.shape[1]//8
+        cells = light.reshape(len(light), 8, k, 8, k).mean((2, 4)) - .4
+        return shared_modes(cortex, cells, content(number, cortex.seed) - .1)
+    known = modes(*reference_pictures(cortex.seed, cortex.side))
+    return ((modes(pictures, number) - known.mean(0))/known.std(0)).astype(np.float32)
+
+def planted_ceiling_of(cortex, subject, brain=None):
+    "Share of each voxel's single-trial variance that the picture causes, (voxel,)."
+    brain, level = brain or Brain(), noise_levels(cortex, subject)
+    pictures, number = reference_pictures(cortex.seed, cortex.side)
+    signal, wander = cortex.respond(pictures, number), np.exp(1.25*brain.gain**2) - 1
+    base = cortex.mean/cortex.sd
+    own = level**2*(1 - brain.shared*brain.evoked) + wander*((signal + base)**2).mean(0)
+    power = 1.                                                     # the unit of every voxel
+    if brain.evoked:
+        modes = driven_modes(cortex, pictures, number)
+        power = (signal + level*np.sqrt(brain.shared*brain.evoked)*modes).var(0)
+    return power/(power + own)
+
 def simulate(
     preset:str='small', # 'tiny', 'small', 'medium' or 'large'
     seed:int=0, # of the world: pictures, brains and noise
     subject:str='sub-01', # other subjects see the same pictures with other voxels
+    brain='plain', # a key of BRAINS, or a `Brain`
 ) -> Recording: # raw responses; splits train and test; `meta` holds the planted truth
     "A simulated experiment with the design of Generic Object Decoding."
     check_world(seed)
-    w, g = world_of(preset), rng(seed, 'simulate', preset, subject)
-    cortex = Cortex(w.voxels, subject, seed, min(w.size, 32))
+    w, g, brain = world_of(preset), rng(seed, 'simulate', preset, subject), brain_of(brain)
+    cortex = Cortex(w.voxels, subject, seed, min(w.size, 32), brain.compress)
     (train, i), (test, j) = (draw_world(preset, role, seed) for role in ('train', 'test'))
     pictures, number = np.concatenate([train, test]), np.r_[i, j]
     name = np.array([category_name(n, seed) for n in number])
@@ -414,28 +511,37 @@ def simulate(
     place = np.r_[np.arange(len(i)) % w.pictures, np.zeros(len(j), int)]
     ids = np.array([f'{r}-{c}-{k}' for r, c, k in zip(role, name, place)])
     shown, run = design(w, g)
-    x = measure(cortex, cortex.respond(pictures, number)[shown], run, g, subject)
+    signal = cortex.respond(pictures, number)[shown]
+    if brain.gain:
+        signal = gained(cortex, signal, brain.gain, g)
+    driven = driven_modes(cortex, pictures, number)[shown] if brain.evoked else 0
+    x = measure(cortex, signal, run, g, subject, brain, driven)
     return Recording.from_arrays(
         x, image_id=ids[shown], split=role[shown], subject=subject, category=name[shown],
         session=np.char.add('ses-', role[shown]), run=np.char.zfill((run + 1).astype(str), 2),
         roi=cortex.roi, stimuli=Stimuli(ids, pictures), source='simulated', preset=preset,
         seed=seed, units='arbitrary', space='simulated cortex',
-        ceiling=(1/(1 + noise_levels(cortex, subject)**2)).tolist())
+        ceiling=planted_ceiling_of(cortex, subject, brain).tolist())
 
 # %% ../nbs/03_sim.ipynb #simulate_rest
 def simulate_rest(
     preset:str='small', # 'tiny', 'small', 'medium' or 'large'
     seed:int=0, # of the world
     subject:str='sub-01', # same voxels as `simulate` with this subject
+    brain='plain', # a key of BRAINS, or a `Brain`
 ) -> np.ndarray: # float32 (sample, voxel), raw
-    "Resting-state samples: spontaneous activity with memory, and noise."
+    "Resting-state samples in the units of the task: spontaneous activity with memory, and noise."
     check_world(seed)
-    w, g = world_of(preset), rng(seed, 'rest', preset, subject)
+    w, g, brain = world_of(preset), rng(seed, 'rest', preset, subject), brain_of(brain)
     cortex = Cortex(w.voxels, subject, seed, min(w.size, 32))
     wave = spontaneous(cortex, w.rest, g)
     for t in range(1, w.rest):
         wave[t] = .3*wave[t-1] + np.sqrt(1 - .3**2)*wave[t]
-    return scanner_units(cortex, subject, NOISE*noise_of(wave, g))
+    if brain.burst:
+        wave = np.exp(brain.burst*g.standard_normal((w.rest, 1)) - brain.burst**2)*wave
+    loads = global_modes(cortex, subject) if brain.modes else None
+    noise = noise_of(wave, g, brain, loads)
+    return scanner_units(cortex, subject, noise_levels(cortex, subject)*noise)
 
 # %% ../nbs/03_sim.ipynb #haemodynamic
 def haemodynamic(t) -> np.ndarray:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SOURCES', 'split_val', 'paired', 'pad_to_patches', 'order', 'augment', 'Pictures', 'Joined', 'Pairs', 'Gallery',
            'Study', 'unit_of', 'Tested', 'way_in', 'StudyConfig', 'folders_in', 'open_prepared', 'together', 'Lookup',
-           'best_voxels', 'open_study', 'check_study']
+           'best_voxels', 'task_units', 'open_study', 'check_study']
 
 # %% ../nbs/18_study.ipynb #imports
 import copy
@@ -21,7 +21,7 @@ from fastcore.basics import patch
 from .core import DataError, derive, fingerprint, rng
 from .settings import check_settings
 from .recording import LABELS, UNITS, Recording, Squares, as_picture, zscore
-from .sim import prior_pictures, simulate, simulate_rest, world_of
+from .sim import brain_of, prior_pictures, simulate, simulate_rest, world_of
 from .digits import digit_prior_pictures, digits69_path, load_digits69
 
 # %% ../nbs/18_study.ipynb #split_val
@@ -223,6 +223,7 @@ class Study:
     together: bool = False       # phase 1 may mix rest and data of other numbers of voxels
     world: str = ''              # simulated world whose evaluator judges; '' where there is none
     way_in: dict = field(default_factory=dict)   # how responses were normalised, see `way_in`
+    noise: object = None         # rest in the units of the pairs, (sample, voxel); None: unknown
 
     def __post_init__(self):
         self.seen = self.rec     # phase 1 reads these, also when the pairs are shuffled
@@ -350,6 +351,7 @@ class StudyConfig:
     path: str = ''               # file or folder of the data, where they are not simulated
     subject: str = ''            # one subject; '' takes all (simulated: sub-01)
     world: str = 'small'         # size of the simulated world
+    brain: str = 'plain'         # how lifelike the simulated brain is, a key of sim.BRAINS
     size: int = 0                # rows of decoded pictures; 0: what the source or the world says
     norm: str = 'run'            # unit of z-scoring: run, session, train, or published (all as one)
     val_share: float = field(default=.1, metadata=dict(below=1))    # of training units, to judge by
@@ -359,6 +361,7 @@ class StudyConfig:
 
     def __post_init__(self):
         check_settings(self, 'study.')
+        brain_of(self.brain)
         if self.norm not in UNITS:
             raise DataError('unknown unit of normalisation', UNITS, self.norm, 'study.norm')
 
@@ -422,11 +425,33 @@ def best_voxels(
     r = abs((x - x.mean(0)).T @ (y - y.mean(0)))/(x.std(0)[:, None]*y.std(0)*len(x))
     return np.sort(np.argsort(-r.max(1), kind='stable')[:n])
 
+def task_units(
+    rest, # raw responses without a picture, (sample, voxel)
+    raw:Recording, # of the same subject and voxels, not normalised
+    run=None, # run of each sample, (sample,); None: one run
+) -> np.ndarray: # float32 (sample, voxel)
+    "Rest in the units of the task: each run minus its mean, over the deviation of task runs."
+    task = raw.of('train')
+    deviation = np.mean([task.x[task.run == r].std(0) for r in np.unique(task.run)], 0)
+    rest, run = np.asarray(rest, np.float64), np.zeros(len(rest)) if run is None else run
+    mean = np.empty_like(rest)
+    for r in np.unique(run):
+        mean[run == r] = rest[run == r].mean(0)
+    return ((rest - mean)/np.where(deviation > 0, deviation, 1)).astype(np.float32)
+
+def _rest_of(raw):
+    "Rest of a raw record of one subject with both, in the units of its task; else None."
+    rest = raw.split == 'rest'
+    if not rest.any() or not (raw.split == 'train').any() or len(set(raw.subject)) > 1:
+        return None
+    part = raw.of('rest')
+    return task_units(part.x, raw, part.run)
+
 def _ready(raw, c, seed, **more):
     "A study of one record: normalise, carve, choose voxels, remember the way in."
     fresh = raw.meta.get('norm', 'raw') == 'raw'
     unit = c.norm if c.norm == 'published' else raw.meta.get('norm_unit', c.norm)
-    rec = raw.zscored(unit) if fresh else raw
+    rec, noise = raw.zscored(unit) if fresh else raw, _rest_of(raw) if fresh else None
     two_rest = (rec.split == 'rest').all() and len(np.unique(rec.subject)) > 1
     if c.val_share and ((rec.split == 'train').any() or two_rest):
         rec = split_val(rec, c.val_share, seed)
@@ -435,14 +460,17 @@ def _ready(raw, c, seed, **more):
     if voxels is not None:
         rec = rec.take(voxels=voxels)
         rec.meta['voxels_kept'] = f'{len(voxels)} of {raw.x.shape[1]} by training correlation'
-    return Study(rec, **more, way_in=way)
+        noise = noise[:, voxels] if noise is not None else None
+    return Study(rec, **more, way_in=way, noise=noise)
 
 # %% ../nbs/18_study.ipynb #sources
 def _sim(c, seed):
-    raw = simulate(c.world, seed, c.subject or 'sub-01')
+    raw = simulate(c.world, seed, c.subject or 'sub-01', c.brain)
     study = _ready(raw, c, seed, size=world_of(c.world).size, world=c.world)
-    rest = simulate_rest(c.world, seed, c.subject or 'sub-01')
-    study.rest = zscore(rest, np.zeros(len(rest)))
+    rest = simulate_rest(c.world, seed, c.subject or 'sub-01', c.brain)
+    kept = study.way_in['voxels'] if c.voxels else slice(None)
+    study.rest = zscore(rest, np.zeros(len(rest)))[:, kept]
+    study.noise = task_units(rest, raw)[:, kept]
     pictures, names = prior_pictures(c.world, seed)
     held = study.rec.category[study.rec.split == 'val']
     keep = ~np.isin(names, held)
