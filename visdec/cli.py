@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['pretrain', 'tune', 'prior', 'finetune', 'EXAMPLES', 'GROUPS', 'config_for', 'demo', 'decode', 'evaluate', 'report',
-           'reproduce', 'config', 'prepare', 'named_options', 'look', 'inspect', 'score', 'audited_run', 'audit',
-           'ladder', 'parameters_of', 'add_option', 'Help', 'make_parser', 'meant', 'main']
+           'reproduce', 'config', 'prepare', 'fetched', 'named_options', 'look', 'inspect', 'score', 'audited_run',
+           'audit', 'ladder', 'parameters_of', 'add_option', 'Help', 'make_parser', 'meant', 'main']
 
 # %% ../nbs/99_cli.ipynb #imports
 import argparse, sys
@@ -58,7 +58,7 @@ def _finish(results):
 # %% ../nbs/99_cli.ipynb #demo
 def demo(
     preset:str='', # tiny, small, medium, large, paper; empty: of the folder, else small
-    data:str='', # sim, digits69, recording or hcp; empty: of the folder, else sim
+    data:str='', # sim, digits69, miyawaki, recording or hcp; empty: of the folder, else sim
     path:str='', # file or folder of the data, where they are not simulated
     subject:str='', # one subject; empty: all that are found
     out:str='visdec-run', # folder of the run; call again to resume
@@ -168,7 +168,7 @@ def reproduce(
 # %% ../nbs/99_cli.ipynb #config
 def config(
     preset:str='', # tiny, small, medium or large; empty: of the folder, else small
-    data:str='', # sim, digits69, recording or hcp
+    data:str='', # sim, digits69, miyawaki, recording or hcp
     out:str='', # folder of a run, whose settings are shown
     set:list=(), # one setting, such as pretrain.steps=500; may be repeated
     from_scratch:bool=False, # as for `visdec demo`
@@ -182,7 +182,7 @@ def config(
 
 # %% ../nbs/99_cli.ipynb #prepare
 def prepare(
-    source:str, # hcp, god, bold5000, nsd, digits69, bids, arrays, or sim
+    source:str, # hcp, god, bold5000, nsd, digits69, miyawaki, bids, arrays, or sim
     src:str, # file or folder as published; for sim: tiny, small, medium or large
     out:str, # folder to write; call again to resume
     subject:str='', # one subject; empty: all that are found
@@ -203,6 +203,11 @@ def prepare(
     confounds:str='', # head motion: basic (as if empty), derivatives, power2, full; none: none
     high_pass:float=0., # s; slower waves are drift; 0: 128
     hrf:str='', # course of the blood: glover (as if empty) or spm
+    lag:float=0., # s from a picture to the frames that show it; 0: 4
+    each:str='', # a trial is a block of frames (as if empty), or each frame
+    trend:str='', # what each run loses: line (as if empty), or none
+    norm:str='', # minus the rest before the first picture (rest, as if empty), raw, or frames
+    fetch:bool=False, # first have nilearn download the data set into SRC, 153 MB
     dlabel:str='', # atlas of HCP data, *.dlabel.nii
     size:int=0, # rows of the pictures, cut to squares; 0 leaves them as they are
     workers:int=1, # processes (HCP)
@@ -213,8 +218,10 @@ def prepare(
     import visdec.prepare as P
     from visdec.study import open_prepared
     given = {k: v for k, v in locals().items() if v and k not in ('P', 'open_prepared')}
-    for k in ('source', 'src', 'out', 'config', 'dry_run'):
+    for k in ('source', 'src', 'out', 'config', 'dry_run', 'fetch'):
         given.pop(k, None)
+    if fetch:
+        fetched(source, src)
     asked = named_options(config, source) | given
     if dry_run:
         return look(src, source, asked)
@@ -223,6 +230,15 @@ def prepare(
     folders = P.prepare(source, src, out, **asked)
     print(P.describe_text([P.describe(open_prepared(f)) for f in folders]))
     print(*(f'written: {f}' for f in folders), sep='\n')
+
+def fetched(source, src):
+    "Have the files of a data set downloaded by the library that knows how."
+    from visdec.core import DataError
+    if source != 'miyawaki':
+        raise DataError('only one data set can be fetched', 'miyawaki', source, '--fetch',
+                        'get the files as their chapter says')
+    from visdec.miyawaki import fetch_miyawaki
+    print(f'here: {fetch_miyawaki(src)}')
 
 def named_options(config, source):
     "Options that a file names, without those that are said in every call."
@@ -396,7 +412,8 @@ EXAMPLES = dict(demo='visdec demo --preset tiny --out /tmp/demo',
                 prepare='''visdec prepare god GenericObjectDecoding god --images images --size 64
   visdec prepare bids STUDY own --task img --split 'ses-02*=test' --dry-run
   visdec prepare bids STUDY own --task img --split 'ses-02*=test' --rois masks
-  visdec prepare bids STUDY again --config own/study.toml --drop ses-02/3''',
+  visdec prepare bids STUDY again --config own/study.toml --drop ses-02/3
+  visdec prepare miyawaki FOLDER squares --fetch''',
                 inspect='visdec inspect god --figure god.png',
                 score='visdec score decoded shown --family core --json scores.json',
                 audit='visdec audit run --refit --json card.json',
@@ -406,13 +423,15 @@ EXAMPLES = dict(demo='visdec demo --preset tiny --out /tmp/demo',
 GROUPS = {'of a BIDS study: what is read': ('task', 'kind', 'split', 'rois', 'derivatives', 'space',
                                             'only', 'drop', 'mask', 'picture_column', 'events'),
           'of a BIDS study: one response per trial': ('method', 'tr', 'confounds', 'high_pass',
-                                                      'hrf')}
+                                                      'hrf'),
+          'of squares (miyawaki)': ('lag', 'each', 'trend', 'norm', 'fetch')}
 
 def parameters_of(verb):
     "Parameters of a verb; `bids_options` stands for those of `prepare` that are of a BIDS study."
     known = dict(signature(verb).parameters)
     if known.pop('bids_options', None) is not None:
-        known |= {k: signature(prepare).parameters[k] for keys in GROUPS.values() for k in keys}
+        known |= {k: signature(prepare).parameters[k] for title, keys in GROUPS.items()
+                  for k in keys if 'BIDS' in title}
     return known
 
 def add_option(sub, key, parameter, word):

@@ -442,7 +442,7 @@ decoders of nothing, and this page then shows its verdicts.</p>
 
 # %% ../nbs/82_report.ipynb #facts_html
 WHAT = dict(sim='All numbers are simulated: brain, pictures and noise were made by code.',
-            digits69='Real fMRI, one person.')
+            digits69='Real fMRI, one person.', miyawaki='Real fMRI, one person.')
 
 def facts_html(
     results:Results, # of `run`
