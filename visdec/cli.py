@@ -187,9 +187,9 @@ def prepare(
     out:str, # folder to write; call again to resume
     subject:str='', # one subject; empty: all that are found
     images:str='', # folder or file of pictures, where they are apart; none: decode without
-    task:str='', # the word behind task- in the file names
-    kind:str='', # which rows of the events are trials, such as imagery; '*': all with a picture
-    split:str='', # patterns over session/run/picture and their words, such as 'ses-02*=test'
+    task:str='', # the word behind task- in the file names; several with commas
+    kind:str='', # rows of the events that are trials, as 'exp, test'; '*': all with a picture
+    split:str='', # patterns over session/run/picture, or kind:KIND, such as 'ses-02*=test'
     rois:str='', # an atlas *_dseg.nii.gz, or a folder of masks
     derivatives:str='', # folder of the cleaned scans, below SRC; empty: the only one there is
     space:str='', # of the scans, as in their names, such as T1w; func: the scanner's own

@@ -395,16 +395,19 @@ def first_look(
 
 def _summed(src, out, looked, given):
     "The runs together: trials, splits, pictures, design and cost."
-    from visdec.bids import split_by
+    from visdec.bids import imagined, split_by
     from visdec.runs import name_of
     for r in looked:
         e, name = r['events'], name_of(r['run'])
         keep = e['keep'] & ~np.isin(np.arange(len(e['keep'])), r['lost'])
-        r.update(n=int(keep.sum()), ids=e['image_id'][keep])
+        r.update(n=int(keep.sum()), ids=e['image_id'][keep], kinds=e['kind'][keep])
         r['places'] = [f'{name}/{i}' for i in r['ids']]
-    ids, places = (np.concatenate([r[k] for r in looked]) for k in ('ids', 'places'))
+    ids, places, kinds = (np.concatenate([r[k] for r in looked])
+                          for k in ('ids', 'places', 'kinds'))
     with _noting(out['problems']):
-        words = split_by(given.get('split'), places, ids)
+        words = split_by(given.get('split'), places, ids, kinds)
+        told = dict(image_id=ids, category=np.full(len(ids), ''), split=words)
+        ids = imagined(told)['image_id']
         out['splits'] = {w: int((words == w).sum()) for w in sorted(set(words.tolist()))}
     lost = {r['run']['events'].name: [int(v) for v in r['events']['row'][r['lost']]]
             for r in looked if len(r['lost'])}
