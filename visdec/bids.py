@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MOTION', 'ARRAY_NAMES', 'read_confounds', 'lost_trials', 'within', 'plan_run', 'single_trials', 'region_masks',
-           'label_names', 'check_leak', 'split_by', 'picture_paths', 'mask_from', 'leave_out', 'lost_rows', 'load_bids',
-           'read_arrays', 'load_arrays']
+           'label_names', 'check_leak', 'split_by', 'picture_paths', 'mask_from', 'imagined', 'leave_out', 'lost_rows',
+           'load_bids', 'read_arrays', 'load_arrays']
 
 # %% ../nbs/17_bids.ipynb #imports
 import re
@@ -181,11 +181,14 @@ def split_by(
     patterns:dict, # such as {'ses-02*': 'test'}, over session/run/picture; None: all train
     places, # session/run/picture of each trial, (trial,)
     image_id, # (trial,)
+    kinds=None, # kind of row of each trial, (trial,), which a pattern such as 'kind:test' asks for
 ) -> np.ndarray: # split word of each trial, (trial,); 'train' where no pattern fits
     "Split words from patterns; refuses one without trials, two words for one trial, and leaks."
     split = np.full(len(places), '', 'U8')
     for pattern, word in (patterns or {}).items():
-        own = np.array([fnmatchcase(p, pattern) for p in places])
+        of_kind = pattern.startswith('kind:') and kinds is not None
+        told, wanted = (kinds, pattern[5:]) if of_kind else (places, pattern)
+        own = np.array([fnmatchcase(p, wanted) for p in told])
         if word not in SPLITS:
             raise DataError('unknown split word', SPLITS, word, 'split')
         if not own.any():
@@ -310,17 +313,32 @@ def _study_betas(runs, tables, mask, method, glm):
     about = dict(method=own, noise=round(level, 3), expected_r=told)
     return np.concatenate(x), rows, goods, about
 
+# %% ../nbs/17_bids.ipynb #imagined
+def imagined(
+    label:dict, # image_id, category and split of each trial, (trial,) each
+) -> dict: # the same; an imagined category carries the id of its one test picture
+    "What imagery trials are judged by: the test picture that begins with the name of the category."
+    ids, of = label['image_id'].astype(object), label['split'] == 'imagery'
+    shown = sorted(set(label['image_id'][label['split'] == 'test']))
+    category = label['category'].astype(object)
+    for name in set(label['image_id'][of]) - set(shown):
+        fits = [p for p in shown if PurePosixPath(p).name.startswith(f'{name}_')]
+        own = of & (label['image_id'] == name)
+        if len(fits) == 1:
+            ids[own], category[own] = fits[0], np.where(category[own] == '', name, category[own])
+    return dict(label, image_id=ids.astype(str), category=category.astype(str))
+
 # %% ../nbs/17_bids.ipynb #labels
 def _labels(runs, tables, rows, split, path):
     "What every trial is called, shows, and is for."
     label = {k: np.concatenate([e[k][r] for e, r in zip(tables, rows)])
-             for k in ('image_id', 'category', 'onset')}
+             for k in ('image_id', 'category', 'onset', 'kind')}
     n = [len(r) for r in rows]
     session, run = (np.repeat([r[k] for r in runs], n) for k in ('session', 'run'))
     places = np.array(['/'.join(p) for p in zip(session, run, label['image_id'])])
-    onset = label.pop('onset').tolist()
-    return dict(label, session=session, run=run,
-                split=split_by(split, places, label['image_id'])), onset
+    onset, kinds = label.pop('onset').tolist(), label.pop('kind')
+    split = split_by(split, places, label['image_id'], kinds)
+    return imagined(dict(label, session=session, run=run, split=split)), onset
 
 # %% ../nbs/17_bids.ipynb #leave_out
 def leave_out(
@@ -361,7 +379,7 @@ def lost_rows(
 # %% ../nbs/17_bids.ipynb #load_bids
 def load_bids(
     path, # the BIDS folder
-    task:str, # as in the file names
+    task:str, # as in the file names; several with commas
     subject:str, # '01' or 'sub-01'
     space:str=None, # as in the file names, needed if there are several; 'func': the scanner's own
     rois=None, # {name: mask file or files}, or an atlas *_dseg.nii.gz; None: the brain mask
@@ -371,7 +389,7 @@ def load_bids(
     events:dict=None, # options of `read_events`
     glm:dict=None, # options of `plan_run`
     derivatives:str=None, # folder of the cleaned scans, below `path`; None: the only one there is
-    kind:str=None, # trials are rows of this trial_type; needed where several name a picture
+    kind:str=None, # trials are rows of this trial_type, or of several, with commas
     picture:str=None, # column of the events that names the pictures; None: see `picture_column`
     mask=None, # file of a brain mask for all runs; None: that of each run, else from its scan
     only:dict=None, # labels that a scan must have, such as {'echo': '2'}

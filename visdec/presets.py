@@ -13,6 +13,7 @@ from .core import DataError
 from .files import read_json
 from .settings import changed, flat, names_of, refuse_name
 from .study import StudyConfig
+from .miyawaki import SOURCE as SOURCE    # a source of `open_study` by being imported
 from .cad import CadConfig, cad_config
 
 # %% ../nbs/79_presets.ipynb #PartsConfig
@@ -65,6 +66,13 @@ def _digits(c):
                    finetune=replace(c.finetune, steps=400),
                    sampling=replace(c.sampling, guidance=1.))
 
+# %% ../nbs/79_presets.ipynb #squares
+def _squares(c):
+    "Choices for pictures of 10 x 10 squares: each becomes whole pixels."
+    size = c.study.size or (20 if c.preset == 'tiny' else 40)
+    return replace(c, study=replace(c.study, size=size, norm='train', singles=1,
+                                    voxels=256 if c.preset == 'tiny' else 1024))
+
 # %% ../nbs/79_presets.ipynb #shipped
 def _shipped(c):
     "The diffusion model comes trained, and for readings: phase 3 fits the readout, no more."
@@ -74,7 +82,7 @@ def _shipped(c):
 # %% ../nbs/79_presets.ipynb #make_config
 def make_config(
     preset:str='small', # 'tiny', 'small', 'medium', 'large' or 'paper'
-    data:str='sim', # 'sim', 'digits69', 'recording' or 'hcp'
+    data:str='sim', # 'sim', 'digits69', 'miyawaki', 'recording' or 'hcp'
     changes:dict=None, # dotted name -> value, such as {'pretrain.steps': 500}
     scratch:bool=False, # train codec and prior of a simulated world, too
     **over, # fields of `Config` or `StudyConfig` to set, such as seed or path
@@ -89,6 +97,8 @@ def make_config(
                                          val_share=0., singles=1))
     if data == 'digits69':
         c = _digits(c)
+    if data == 'miyawaki':
+        c = _squares(c)
     if data == 'sim' and preset in ('small', 'medium', 'large') and not scratch:
         c = _shipped(c)
     own = {f.name for f in fields(Config)} - {'study', 'parts'}

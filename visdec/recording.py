@@ -115,9 +115,15 @@ class Squares(Mapping):
         picture = as_picture(self.stimuli[id])
         side = min(picture.shape[:2])
         top, left = ((n - side)//2 for n in picture.shape[:2])
-        square = Image.fromarray(np.ascontiguousarray(picture[top:top+side, left:left+side]))
-        kind = 'BICUBIC' if not self.mean else 'BOX' if side >= self.size else 'BILINEAR'
-        return np.asarray(square.resize((self.size, self.size), Image.Resampling[kind]))
+        square = np.ascontiguousarray(picture[top:top+side, left:left+side])
+        kind = 'BICUBIC' if not self.mean else 'BOX' if side >= self.size else _larger(square)
+        return np.asarray(Image.fromarray(square).resize((self.size, self.size),
+                                                         Image.Resampling[kind]))
+
+def _larger(square):
+    "How a small picture grows: one of two colours by its nearest pixel, for its edges must stay."
+    colours = np.unique(square.reshape(-1, 3), axis=0)
+    return 'NEAREST' if len(colours) <= 2 else 'BILINEAR'
 
 # %% ../nbs/02_recording.ipynb #to_tensor
 def to_tensor(

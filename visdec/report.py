@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['DISPLAY', 'CARD', 'WHAT', 'short', 'cell', 'span', 'columns', 'table_text', 'p_text', 'above', 'sentence', 'verdict',
            'display_score', 'ranked', 'layers', 'tiles', 'across', 'bands_html', 'best_html', 'pictures_html',
-           'forest_html', 'table_html', 'judged_html', 'curves_of', 'curve_html', 'curves_html', 'read_card',
-           'card_html', 'plain', 'facts_html', 'report_html', 'write_report']
+           'forest_html', 'table_html', 'judged_html', 'imagery_html', 'curves_of', 'curve_html', 'curves_html',
+           'read_card', 'card_html', 'plain', 'facts_html', 'report_html', 'write_report']
 
 # %% ../nbs/82_report.ipynb #imports
 from html import escape
@@ -19,7 +19,7 @@ from .files import read_json
 from .metrics import pcc
 from .page import (TEMPLATES, band_html, image_html, is_exact, on_screen, picture_row,
                          render, ticks)
-from .pipeline import Results
+from .pipeline import Results, load_results
 from .judge import lines_of
 from .published import load_judged
 from .settings import to_toml
@@ -321,6 +321,27 @@ scored. The control is the same decoder on shuffled pairs.</p>
 <details><summary>How each was computed</summary><ul>{% for name, s in judged.scores.items() %}
 <li><small>{{ name }}: {{ s.version }}</small></li>{% endfor %}</ul></details>'''
 
+# %% ../nbs/82_report.ipynb #imagery
+def imagery_html(
+    results:Results, # of `run`
+) -> str: # `Markup`; '' where nothing imagined was judged
+    "What was imagined, in a section of its own: table, control and sentences."
+    home = Path(results.out)/'imagery'
+    if not (home/'results.json').exists():
+        return ''
+    r = load_results(home)
+    own, now = (a.about.get('stages', {}).get('finetune') for a in (r, results))
+    return render('imagery', old=own != now, n=len(r.pictures['shown']),
+                  out=results.out.name, table=table_html(r.table), said=verdict(r.table))
+
+TEMPLATES['imagery'] = '''<section id="imagery"><h2>Imagined pictures</h2>
+{% if old %}<p class="note">Judged with an earlier decoder of this folder.
+<code>visdec evaluate --split imagery --out {{ out }}</code> does it again.</p>{% else %}
+<p class="note">Nothing was on the screen. {{ n }} pictures that were meant, decoded by the same
+decoders; these trials are in no other table of this page.</p>
+{{ table }}
+<ul>{% for s in said %}<li>{{ s }}</li>{% endfor %}</ul>{% endif %}</section>'''
+
 # %% ../nbs/82_report.ipynb #curves
 def curves_of(
     log:list, # dicts of one training, one a logged step
@@ -442,7 +463,7 @@ decoders of nothing, and this page then shows its verdicts.</p>
 
 # %% ../nbs/82_report.ipynb #facts_html
 WHAT = dict(sim='All numbers are simulated: brain, pictures and noise were made by code.',
-            digits69='Real fMRI, one person.')
+            digits69='Real fMRI, one person.', miyawaki='Real fMRI, one person.')
 
 def facts_html(
     results:Results, # of `run`
@@ -475,13 +496,13 @@ def report_html(
 ) -> str: # a page
     "The report as one HTML page."
     r, names = results, columns(results.table)
-    card = read_card(r.out) if card is None else card
+    card, imagery = read_card(r.out) if card is None else card, imagery_html(r)
     said, judged = verdict(r.table), judged_html(r.out)
     return str(render('page', about=r.config, what=WHAT.get(r.config.study.data, ''),
                       row=r.table[1]['decoder'], claim=said[0] if said else '', said=said,
                       n=len(r.pictures['shown']), pictures=pictures_html(r, most),
                       forests=[forest_html(r.table, n) for n in names], table=table_html(r.table),
-                      judged=judged, card=card_html(card, r.out.name),
+                      judged=judged, card=card_html(card, r.out.name), imagery=imagery,
                       curves=curves_html(r.protocols), facts=facts_html(r)))
 
 # %% ../nbs/82_report.ipynb #page-top
@@ -522,6 +543,7 @@ is chosen. Dashes: chance, where a formula gives it.</p>
 <p class="note">What may be claimed of <b>{{ row }}</b>. p-values are not corrected for the number
 of scores.</p>
 <ul>{% for s in said %}<li>{{ s }}</li>{% endfor %}</ul></section>
+{{ imagery }}
 <section id="audit"><h2>Audit</h2>
 {{ card }}</section>
 <section id="trainings"><h2>Trainings</h2>

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['INDEX', 'DERIVED', 'APART', 'READINGS', 'PICTURE', 'ENDINGS', 'KINDS', 'REST', 'entities', 'natural', 'read_tsv',
-           'bare', 'inherited', 'space_of', 'scans_of', 'name_of', 'derivatives_of', 'named_runs', 'find_runs',
-           'listed_runs', 'without_scan', 'picture_column', 'read_events', 'open_image', 'read_volume', 'same_grid',
-           'read_mask', 'read_bold', 'read_timing']
+           'bare', 'inherited', 'space_of', 'scans_of', 'listed', 'name_of', 'derivatives_of', 'named_runs',
+           'find_runs', 'listed_runs', 'without_scan', 'picture_column', 'read_events', 'open_image', 'read_volume',
+           'same_grid', 'read_mask', 'read_bold', 'read_timing']
 
 # %% ../nbs/07_runs.ipynb #imports
 import csv
@@ -108,13 +108,20 @@ def scans_of(
     raise DataError('no preprocessed scan', '*_desc-preproc_bold.nii.gz',
                     [f.name for f in there[:3]] or 'none', folder, fix)
 
+def listed(
+    text:str, # such as 'perception, imagery'
+) -> list: # of words
+    "One word, or several with commas."
+    return [w.strip() for w in text.split(',') if w.strip()]
+
 def _scans(folder, task, space, only):
     "Scans of one task in one space; which one must be said when there are several."
     seen = scans_of(folder)
     tasks = sorted({entities(f).get('task', '') for f in seen})
-    own = [f for f in seen if entities(f).get('task') == task]
-    if not own:
-        raise DataError('no such task', tasks, task, folder, 'task=... (--task ...)')
+    own = [f for f in seen if entities(f).get('task') in listed(task)]
+    lost = sorted(set(listed(task)) - {entities(f).get('task') for f in own})
+    if lost or not own:
+        raise DataError('no such task', tasks, lost or task, folder, 'task=... (--task ...)')
     own = _only(own, only or {}, folder)
     spaces = sorted({space_of(f) for f in own})
     if space not in (None, *spaces) or space is None and len(spaces) > 1:
@@ -193,7 +200,7 @@ def named_runs(
             for e, f in zip(told, scans)]
     def place(r): return natural(r['session']), natural(r['run'])
     if len({str(place(r)) for r in runs}) < len(runs):
-        vary = [k for k in APART if len({e.get(k) for e in told}) > 1]
+        vary = [k for k in ('task', *APART) if len({e.get(k) for e in told}) > 1]
         for r, e in zip(runs, told):
             r['run'] = '_'.join(f'{k}-{e[k]}' for k in (*vary, 'run') if k in e)
     runs.sort(key=place)
@@ -219,7 +226,7 @@ def _one_reading(runs, folder):
 # %% ../nbs/07_runs.ipynb #find_runs
 def find_runs(
     path, # the BIDS folder
-    task:str, # as in the file names
+    task:str, # as in the file names; several with commas
     subject:str, # '01' or 'sub-01'
     space:str=None, # as in the names; 'func' for the scanner's own; needed if there are several
     derivatives:str=None, # folder of the cleaned scans, below `path`; None: the only one there is
@@ -257,7 +264,7 @@ def without_scan(
     def wanted(file):
         e = _counted(entities(file))
         own = dict(session=f"ses-{e['ses']}" if 'ses' in e else '', run=e.get('run', ''))
-        return e.get('task') == task and not _fits(name_of(own), drop)
+        return e.get('task') in listed(task) and not _fits(name_of(own), drop)
     told = find(folder, '*_events.tsv', want=wanted) if folder.is_dir() else []
     return sorted({f.name for f in told} - {r['events'].name for r in runs})
 
@@ -319,7 +326,7 @@ def _rows(table, kind, path, picture):
     if kind is None:
         _check_kinds(image, kinds, path)
         return image, kinds
-    image = np.where([fnmatchcase(k, kind) for k in kinds], image, '')
+    image = np.where([any(fnmatchcase(k, p) for p in listed(kind)) for k in kinds], image, '')
     if (image == '').all():
         raise DataError('no trial of this kind', sorted(set(kinds.tolist())), kind, path,
                         'kind=... (--kind ...)')
@@ -328,7 +335,7 @@ def _rows(table, kind, path, picture):
 # %% ../nbs/07_runs.ipynb #read_events-whole
 def read_events(
     path, # *_events.tsv
-    kind:str=None, # trials are rows of this trial_type (or event_type); '*': all with a picture
+    kind:str=None, # trials are rows of this trial_type (or event_type), or of several, with commas
     category:str=None, # column that says what a picture shows
     one_back:str='keep', # 'drop': a picture shown twice in a row, as in GOD, gives one trial
     picture:str=None, # column that names the pictures; None: see `picture_column`

@@ -306,9 +306,12 @@ class Tested(NamedTuple):
 @patch
 def tested(self:Study,
     singles:int=1, # trials of each subject and picture
+    split:str='test', # or 'imagery', which is judged by itself
 ) -> Tested:
     "The test of a study; asked for by the one who judges."
-    test = self.rec.of('test')
+    if split not in ('test', 'imagery'):
+        raise DataError('only a test is judged', ('test', 'imagery'), split, 'tested')
+    test = self.rec.of(split)
     mean = test.averaged()
     key = np.char.add(np.char.add(test.subject, '\x1f'), test.image_id)
     nth = np.zeros(len(test), int)
