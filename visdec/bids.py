@@ -19,7 +19,7 @@ from .core import DataError
 from .files import find, load_npz
 from .glm import (METHODS, Plan, choose_method, design, expected_r, fitted, lsa,
                         nilearn_parts, noise_of, projected, shrunk)
-from .recording import SPLITS, Recording, Stimuli
+from .recording import SPLITS, Recording, Stimuli, picture_format
 from .runs import (ENDINGS, find_runs, inherited, listed_runs, name_of, open_image,
                          read_bold, read_events, read_mask, read_timing, read_tsv, read_volume,
                          same_grid, space_of, without_scan)
@@ -228,10 +228,12 @@ def picture_paths(
     "The file of each picture: by its path, else the one of its name that shares most folders."
     out = {i: Path(folder)/i for i in ids if (Path(folder)/i).is_file()}
     rest, named = [i for i in ids if i not in out], {}
+    wanted = {_parts(i)[-1] for i in rest}
     for file in find(folder) if rest else []:
-        if file.suffix.lower() in ENDINGS:
-            parts = _parts(file.relative_to(folder).as_posix())
-            named.setdefault(parts[-1], []).append((parts, file))
+        parts = _parts(file.relative_to(folder).as_posix())
+        if file.suffix.lower() not in ENDINGS:          # its content says whether it is a picture
+            parts[-1] = file.stem if file.stem in wanted and picture_format(file) else ''
+        named.setdefault(parts[-1], []).append((parts, file))
     for i in rest:
         own = _parts(i)
         fits = {f: _shared(own, parts) for parts, f in named.get(own[-1], [])}

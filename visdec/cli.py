@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['pretrain', 'tune', 'prior', 'finetune', 'EXAMPLES', 'GROUPS', 'config_for', 'demo', 'decode', 'imagined', 'evaluate',
-           'report', 'reproduce', 'config', 'prepare', 'fetched', 'named_options', 'look', 'inspect', 'score',
-           'audited_run', 'audit', 'ladder', 'parameters_of', 'add_option', 'Help', 'make_parser', 'meant', 'main']
+           'report', 'reproduce', 'config', 'prepare', 'fetched', 'named_options', 'look', 'is_pictures', 'inspect',
+           'score', 'audited_run', 'audit', 'ladder', 'parameters_of', 'add_option', 'Help', 'make_parser', 'meant',
+           'main']
 
 # %% ../nbs/99_cli.ipynb #imports
 import argparse, sys
@@ -289,9 +290,20 @@ def look(src, source, asked):
     return 2 if any(k['problems'] for k in looks) else 0
 
 # %% ../nbs/99_cli.ipynb #inspect
+def is_pictures(folder):
+    "Is this a folder of picture files, and of nothing that was prepared?"
+    from pathlib import Path
+    from visdec.recording import picture_format
+    path = Path(folder)
+    if not path.is_dir() or any(path.glob('meta.json')) or any(path.glob('*/meta.json')) \
+            or (path/'store.json').exists():
+        return False
+    files = (p for p in path.rglob('*') if p.is_file())
+    return any(picture_format(p) for p, _ in zip(files, range(200)))
+
 def inspect(
-    folder:str, # made by prepare, or one that holds several; with --bids: a BIDS study
-    figure:str='', # also draw, into this .png file
+    folder:str, # made by prepare, or one that holds several; a folder of pictures; a BIDS study
+    figure:str='', # also draw, into this .png file: ceilings, and a contact sheet of the pictures
     bids:bool=False, # FOLDER is a BIDS study: say what is there before it is prepared
     subject:str='', # with --bids: one subject; empty: all that are found
     images:str='', # with --bids: folder of pictures, where they are apart; none: decode without
@@ -308,14 +320,26 @@ def inspect(
         raise DataError('these options are for a study that is not prepared yet', '--bids',
                         [f'--{k}'.replace('_', '-') for k in asked] or '--config', folder)
     from visdec.core import atomic_file
-    from visdec.prepare import describe, describe_text, draw_ceilings
+    from visdec.prepare import describe, describe_text, draw_ceilings, draw_sheet
     from visdec.study import folders_in, open_prepared
+    def drawn_to(drawn, file):
+        with atomic_file(file) as tmp:
+            tmp.write_bytes(drawn.to_bytes())
+        print(f'figure: {file}')
+    if is_pictures(folder):
+        from visdec.prepare import look_pictures, sheet_text
+        stimuli, told = look_pictures(folder)
+        print(sheet_text(told))
+        if figure:
+            drawn_to(draw_sheet(stimuli, Path(folder).name), figure)
+        return 0
     recs = [open_prepared(f) for f in folders_in(folder)]
     print(describe_text([describe(r) for r in recs]))
     if figure and (drawn := draw_ceilings(recs[0])):
-        with atomic_file(figure) as tmp:
-            tmp.write_bytes(drawn.to_bytes())
-        print(f'figure: {figure}')
+        drawn_to(drawn, figure)
+        if recs[0].stimuli is not None:
+            sheet = Path(figure).with_stem(Path(figure).stem + '-pictures')
+            drawn_to(draw_sheet(recs[0].stimuli, Path(folder).name), sheet)
     elif figure:
         print('no figure: this folder holds neither repeated test pictures nor any pictures')
 

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['LOADERS', 'SUBJECTS', 'EVENTS', 'SQUARES', 'named_values', 'split_words', 'region_files', 'bids_options',
            'Preparation', 'write_preparation', 'read_preparation', 'subjects_of', 'prepare', 'tasks_of', 'first_look',
-           'look_text', 'describe', 'ceilings', 'describe_text', 'draw_ceilings']
+           'look_text', 'describe', 'ceilings', 'describe_text', 'draw_sheet', 'look_pictures', 'sheet_text',
+           'draw_ceilings']
 
 # %% ../nbs/80_prepare.ipynb #imports
 import re
@@ -19,7 +20,8 @@ import numpy as np
 
 from .core import DataError, atomic_file
 from .files import find
-from .recording import Recording, Squares
+from .recording import Recording, Squares, Stimuli, as_picture, picture_format
+from .runs import ENDINGS
 from .settings import changed, read_toml, to_toml
 from .bold import noise_ceiling
 
@@ -497,6 +499,49 @@ def describe_text(
     return '\n'.join('  '.join(cell.ljust(n) for cell, n in zip(line, wide)).rstrip()
                      for line in table)
 
+# %% ../nbs/80_prepare.ipynb #draw_sheet
+def draw_sheet(
+    stimuli, # id -> picture
+    what:str='', # whose they are, for the title
+    most:int=40, # pictures on the sheet
+): # figure
+    "A contact sheet: pictures at equal steps through the whole set, cut to squares."
+    from visdec.plots import show_pictures
+    ids, small = list(stimuli), Squares(stimuli, 48, mean=True)
+    some = [ids[i] for i in np.unique(np.linspace(0, len(ids) - 1, most).round().astype(int))]
+    title = f'{what}: {len(some)} of {len(ids):,} pictures'.removeprefix(': ')
+    return show_pictures({'stimulus': np.stack([small[i] for i in some])}, title)
+
+def look_pictures(
+    folder, # of picture files, with all folders below it
+) -> tuple: # `Stimuli` of those that can be read; {what: names of files}
+    "The picture files of a folder by content, not by name, and what is odd about them."
+    told, good = {}, []
+    for file in find(folder):
+        name = file.relative_to(folder).as_posix()
+        kind = picture_format(file)
+        if not kind and file.suffix.lower() not in ENDINGS:
+            continue                                    # a table, a text: no picture, and not meant
+        try:
+            picture = as_picture(file)
+        except DataError as e:
+            told.setdefault(str(e).split(';')[0], []).append(name)
+            continue
+        good.append(file)
+        told.setdefault(f'{kind}, {picture.shape[0]} x {picture.shape[1]}', []).append(name)
+    if not good:
+        raise DataError('no picture is here', 'picture files', {k: v[:3] for k, v in told.items()},
+                        folder)
+    ids = [f.relative_to(folder).as_posix() for f in good]
+    return Stimuli(ids, good), told
+
+def sheet_text(
+    told:dict, # from `look_pictures`
+) -> str: # several lines
+    "What a folder of pictures holds, the most frequent first."
+    rows = sorted(told.items(), key=lambda kv: -len(kv[1]))
+    return '\n'.join(f'{len(v):7,d}  {k}, as {v[0]}' for k, v in rows[:30])
+
 # %% ../nbs/80_prepare.ipynb #draw_ceilings
 def _of_region(ceiling):
     "Median and the middle eight tenths of the voxels."
@@ -516,8 +561,4 @@ def draw_ceilings(
         return show_scores(rows, 'noise ceiling of one trial, share of variance',
                            f'{who}: what the pictures can explain', roles=dict.fromkeys(rows,
                                                                                         'brain'))
-    if rec.stimuli is None:
-        return None
-    small = Squares(rec.stimuli, 64, mean=True)
-    return show_pictures({'stimulus': np.stack([small[i] for i in list(rec.stimuli)[:10]])},
-                         f'{who}: the first pictures')
+    return draw_sheet(rec.stimuli, who) if rec.stimuli is not None else None

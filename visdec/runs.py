@@ -283,7 +283,7 @@ def _check_kinds(image, kinds, path):
 # %% ../nbs/07_runs.ipynb #read_events
 # columns that name a picture: of BIDS; of GOD's perception and imagery runs
 PICTURE = ('stim_file', 'stimulus_name', 'category_name')
-ENDINGS = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.gif')
+ENDINGS = ('.png', '.jpg', '.jpeg', '.jfif', '.bmp', '.tif', '.tiff', '.webp', '.gif', '.avif')
 KINDS = ('trial_type', 'event_type')
 REST = ('', 'n/a', 'rest', 'inter_rest', 'fixation', 'baseline', 'blank', 'null')
 
