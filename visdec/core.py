@@ -16,6 +16,17 @@ from pathlib import Path
 import numpy as np
 
 # %% ../nbs/00_core.ipynb #DataError
+def _told(value):
+    "A value as a person reads it: numpy's words and numbers without the names of their types."
+    if isinstance(value, dict):
+        return {_told(k): _told(v) for k,v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        kind = type(value) if type(value) in (list, set) else tuple
+        return kind(map(_told, value))
+    if isinstance(value, np.floating):
+        return float(str(value))                        # float32 .1 is read as .1
+    return value.item() if isinstance(value, np.generic) else value
+
 class DataError(ValueError):
     "Input that cannot be used: says what was expected, what was found, where, and what to do."
     def __init__(self,
@@ -26,7 +37,8 @@ class DataError(ValueError):
         fix:str=None, # what the reader can do
     ):
         parts = [('where', where), ('expected', expected), ('found', found), ('what to do', fix)]
-        super().__init__('; '.join([str(msg)] + [f'{k}: {v}' for k,v in parts if v is not None]))
+        parts = [f'{k}: {_told(v)}' for k,v in parts if v is not None]
+        super().__init__('; '.join([str(msg), *parts]))
 
 # %% ../nbs/00_core.ipynb #derive
 def derive(
@@ -258,8 +270,9 @@ def regular_file(
     try:
         about = os.stat(path)
     except (OSError, ValueError) as e:
-        raise DataError('a file is missing', found=getattr(e, 'strerror', None) or e,
-                        where=path) from None
+        leads = f', {os.readlink(path)}' if os.path.islink(path) else ''
+        raise DataError(f"a {'link leads nowhere' if leads else 'file is missing'}",
+                        found=f"{getattr(e, 'strerror', None) or e}{leads}", where=path) from None
     if not stat.S_ISREG(about.st_mode):
         raise DataError('this is not a file', 'a regular file',
                         'a folder' if stat.S_ISDIR(about.st_mode) else 'a device or pipe', path)

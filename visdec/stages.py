@@ -319,8 +319,9 @@ def _note(self:Stages, name, place):
 def latest(self:Stages) -> dict: # name -> folder name
     "The stages that the run used last, by name."
     try:
-        return json.loads((self.folder/'stages.json').read_text(encoding='utf-8'))
-    except (OSError, ValueError):
+        said = json.loads((self.folder/'stages.json').read_text(encoding='utf-8'))
+        return {k: v for k,v in said.items() if isinstance(v, str)}
+    except (OSError, ValueError, AttributeError):
         return {}
 
 @patch
@@ -392,8 +393,14 @@ def load_arrays(
     folder, # written by `save_arrays`
 ) -> dict: # name -> array
     "Load a result that is a dict of arrays."
-    with np.load(Path(folder)/'arrays.npz', allow_pickle=False) as file:
-        return {k: file[k] for k in file.files}
+    path = Path(folder)/'arrays.npz'
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {k: file[k] for k in file.files}
+    except Exception as e:
+        raise DataError('the result of a stage cannot be read', 'arrays, as they were saved',
+                        f'{type(e).__name__}: {e}', path,
+                        'remove the folder of this stage: it is made again') from None
 
 # %% ../nbs/05_stages.ipynb #stored
 def check_stored(
