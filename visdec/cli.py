@@ -323,6 +323,7 @@ def inspect(
     from visdec.prepare import describe, describe_text, draw_ceilings, draw_sheet
     from visdec.study import folders_in, open_prepared
     def drawn_to(drawn, file):
+        drawn.kind = 'jpeg' if Path(file).suffix.lower() in ('.jpg', '.jpeg') else 'png'
         with atomic_file(file) as tmp:
             tmp.write_bytes(drawn.to_bytes())
         print(f'figure: {file}')
