@@ -133,7 +133,7 @@ def read_scan(d, end):
     img = open_image(d/f'bold.nii{end}')
     mask = read_mask(d/f'mask.nii{end}', img)
     y = read_bold(img, mask)
-    return (y.shape, img.affine.round(2).tolist()), (digest(mask), digest(y))
+    return (img.shape, img.affine.round(2).tolist()), (digest(mask), digest(y))
 
 @known(sealed='.*')
 class nifti_gz:
