@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .core import DataError
-from .files import find, read_pickle
+from .files import find, read_pickle, read_text
 from .god import need, picture_files
 from .recording import Recording, Squares, Stimuli
 
@@ -44,10 +44,7 @@ def roi_files(
 # %% ../nbs/13_bold5000.ipynb #read_list
 def _read_list(file):
     "File names, one a line."
-    try:
-        names = file.read_text(encoding='utf-8').split()
-    except (OSError, UnicodeDecodeError) as e:
-        raise DataError('the list cannot be read', found=e, where=file) from None
+    names = read_text(file).split()
     bad = [n for n in names if not re.fullmatch(r"[\w().,&'+-]+\.(?i:jpe?g|png|bmp|tiff?)", n)]
     need(names and not bad, 'a picture file a line', bad[:3] or 'nothing', file)
     return names

@@ -301,6 +301,8 @@ def unseal(
     path, # a file that holds what `sealed` wrote
 ) -> dict: # its content
     "Take the seal off, seal again, compare; a `ValueError` or `KeyError` if a byte has changed."
+    if Path(path).exists():
+        regular_file(path, 2**30)                       # no device, and nothing endless
     text = Path(path).read_text(encoding='utf-8')
     about = json.loads(text)
     about.pop('seal')

@@ -230,7 +230,7 @@ def kind_of(
     kind = next((k for s, k in STARTS.items() if start.startswith(s)), 'unknown')
     try:
         return _zip_kind(path) if kind == 'zip' else kind
-    except zipfile.BadZipFile:
+    except Exception:                        # names that are no text, members that overlap
         return 'broken zip'
 
 # %% ../nbs/06_files.ipynb #standins
@@ -336,6 +336,16 @@ INSTEAD = {'pointer': 'it stands for a file that is not here: git lfs pull, or d
            'safetensors': 'it holds numbers only: safetensors.torch.load_file',
            'npz': 'use load_npz', 'gzip': 'unpack it first', 'hdf5': 'use h5py'}
 
+def _check_members(path):
+    "Compare each member of an archive with its checksum, at which torch does not look."
+    try:
+        with zipfile.ZipFile(path) as z:
+            bad = z.testzip()
+    except Exception as e:
+        bad = _why(e)
+    if bad:
+        raise DataError('an archive has changed', 'its own checksums', bad, path, 'fetch it again')
+
 def read_pickle(
     path, # a pickle, an `.npy` file of objects, or a file of `torch.save`
     allowed=None, # says of a name, 'module.Class', whether it may become a shell; None: no name
@@ -348,6 +358,7 @@ def read_pickle(
                         INSTEAD.get(kind))
     if kind == 'torch':
         check_archive(path)
+        _check_members(path)
     try:
         with open(path, 'rb') as f:
             return plain(READERS[kind](f, allowed, shell))

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from .core import DataError, atomic_file
-from .files import find, load_npz
+from .files import find, load_npz, read_json, read_text
 from .recording import Recording, Squares, Stimuli
 
 # %% ../nbs/12_god.ipynb #need
@@ -293,8 +293,8 @@ def read_table(
 ) -> list: # names without .JPEG, in the order of the file
     "The picture names of a companion table; both columns must say the same."
     try:
-        rows = [r for r in csv.reader(Path(path).open(newline='', encoding='utf-8')) if r]
-    except (OSError, UnicodeDecodeError, csv.Error) as e:
+        rows = [r for r in csv.reader(read_text(path).splitlines()) if r]
+    except (DataError, csv.Error) as e:
         raise DataError('the table cannot be read', found=e, where=path) from None
     names = []
     for i, row in enumerate(rows):
@@ -372,13 +372,10 @@ def class_index(
     synsets, # categories that need a class
 ) -> dict: # synset -> (class number, class name)
     "The ImageNet class of each category; refuses a category without one."
-    try:
-        table = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as e:
-        raise DataError('the table cannot be read', found=e, where=path) from None
-    lists = table.values() if isinstance(table, dict) else [None]
-    need(all(isinstance(v, list) and len(v) > 1 for v in lists), 'number: [synset, …, name]',
-         type(table), path)
+    table = read_json(path)
+    def words(v): return isinstance(v, list) and len(v) > 1 and all(isinstance(w, str) for w in v)
+    form = isinstance(table, dict) and all(k.isdecimal() and words(v) for k, v in table.items())
+    need(form, 'number: [synset, …, name]', type(table), path)
     index = {s: (int(k), v[-1]) for k, v in table.items() for s in v[:-1]}
     missing = sorted(set(map(str, synsets)) - set(index))
     need(not missing, 'a class for each category', f'{len(missing)} without, first {missing[:3]}',

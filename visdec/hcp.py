@@ -339,6 +339,9 @@ def _meta(self:Store, subject, sha, verify):
             raise DataError('a file of the store is missing', where=folder/name, fix=again)
     same, size = sha256_file(folder/'meta.json') == sha, os.path.getsize(folder/'x.npy')
     about = _unseal(folder/'meta.json')
+    if not same:
+        raise DataError('a file of the store has changed', 'the checksum that the store knows',
+                        'another', folder/'meta.json', again)
     if verify:
         same = same and sha256_file(folder/'x.npy') == about['sha256']
     rows, voxels = sum(r['windows'] for r in about['runs']), sum(about['counts'].values())

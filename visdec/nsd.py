@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from .core import DataError
+from .files import read_text
 from .recording import Recording, Stimuli
 from .runs import open_image, read_volume
 
@@ -242,8 +243,7 @@ def read_responses(
 ) -> np.ndarray: # run of each trial as text, (trial,)
     "Runs, after every trial's picture was found to be the one of the design."
     try:
-        head, *rows = list(csv.reader(Path(path).read_text(encoding='utf-8').splitlines(),
-                                      delimiter='\t'))
+        head, *rows = list(csv.reader(read_text(path).splitlines(), delimiter='\t'))
         at = [head.index(c) for c in ('SESSION', 'RUN', '73KID')]
         table = np.array([[int(float(r[i])) for i in at] for r in rows if r]).reshape(-1, 3)
     except (OSError, ValueError, IndexError, OverflowError, csv.Error) as e:

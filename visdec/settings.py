@@ -11,9 +11,9 @@ import ast, json, math, tomllib
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from numbers import Integral, Real
-from pathlib import Path
 
 from .core import DataError
+from .files import read_text
 
 # %% ../nbs/09_settings.ipynb #typed
 def _plain(word):
@@ -180,8 +180,8 @@ def read_toml(
 ) -> dict: # dotted name -> value
     "The choices that a file names."
     try:
-        found = tomllib.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as e:
+        found = tomllib.loads(read_text(path, 2**24))
+    except (OSError, ValueError, RecursionError) as e:
         raise DataError('the settings cannot be read', 'a TOML file, as `visdec config` writes it',
                         f'{type(e).__name__}: {e}', path) from None
     return flat(found)

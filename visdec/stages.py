@@ -17,7 +17,7 @@ import numpy as np
 
 from fastcore.basics import patch
 
-from .core import DataError, atomic_file, atomic_folder, fingerprint
+from .core import DataError, atomic_file, atomic_folder, fingerprint, regular_file
 
 # %% ../nbs/05_stages.ipynb #identity
 def part_identity(
@@ -76,7 +76,7 @@ def read_done(
 ) -> dict|None: # None where it is missing or torn: the stage is not finished
     "What a finished stage says of itself."
     try:
-        done = json.loads(Path(file).read_text(encoding='utf-8'))
+        done = json.loads(regular_file(file).read_text(encoding='utf-8'))
         return done if {'name', 'needs', 'seconds'} <= set(done) else None
     except (OSError, ValueError, TypeError):
         return None
@@ -319,7 +319,7 @@ def _note(self:Stages, name, place):
 def latest(self:Stages) -> dict: # name -> folder name
     "The stages that the run used last, by name."
     try:
-        said = json.loads((self.folder/'stages.json').read_text(encoding='utf-8'))
+        said = json.loads(regular_file(self.folder/'stages.json').read_text(encoding='utf-8'))
         return {k: v for k,v in said.items() if isinstance(v, str)}
     except (OSError, ValueError, AttributeError):
         return {}
