@@ -22,6 +22,7 @@ from nbdev.config import get_config
 DIREC = re.compile(r'^#\|\s*(\S.*)$', re.M)
 VIEW = 'application/vnd.jupyter.widget-view+json'
 BAR = re.compile(r'\d+%\||\d+it \[')
+PLACE = re.compile(r'\S*/ipykernel_\d+/\d+\.py:\d+: ')    # of a warning: other in every run
 
 def skipped(cell, flags):
     names = {d.split()[0] for d in DIREC.findall(cell.source)}
@@ -36,7 +37,7 @@ class Client(NotebookClient):
 def still(output):
     "The output without progress bars, as text or as widgets; None where nothing is left."
     if output.output_type == 'stream' and output.name == 'stderr':
-        output.text = ''.join(line for line in output.text.splitlines(True) if not BAR.search(line))
+        output.text = PLACE.sub('', ''.join(line for line in output.text.splitlines(True) if not BAR.search(line)))
         return output if output.text.strip() else None
     bar = VIEW in output.get('data', {}) and BAR.search(output.data.get('text/plain', ''))
     return None if bar else output
