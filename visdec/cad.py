@@ -28,7 +28,7 @@ from .train import Trained, TrainConfig, train
 from .contrast import DCMAE
 from .pretrain import BrainConfig, adapted, pretrain
 from .mae import fresh, measured
-from .separate import noise_samples, separated, whitened
+from .separate import rest_noise, separated, whitened
 from .image_mae import ImageAutoencoder, ImageConfig, train_image_mae
 from .attend import AttendConfig, shallow, tune
 from .warps import (ReadingError, WarpConfig, laid_out, principal, reading_error, simulated,
@@ -436,7 +436,10 @@ def conditioner(self:ContrastAttendDiffuse,
                                             pictures))
     spaces = ()
     if c.space == 'chosen':
-        samples = noise_samples(noise, pairs.x, pairs.ids)
+        if noise is None:
+            raise DataError('no rest to learn the noise from', 'rest of one subject and its task',
+                            'none', 'conditioner.space', "use 'voxels'; see chapter 26")
+        samples = rest_noise(noise, pairs.x)
         spaces = whitened(samples, pairs.x), separated(samples, pairs.x, seed)
     return made, fit_readout(made, pairs.x, seen, pairs.groups, seed=seed, progress=self.progress,
                              device=self.device, spaces=spaces)

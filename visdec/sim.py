@@ -419,7 +419,7 @@ def noise_levels(cortex, subject):
     return NOISE*np.exp(.35*rng(cortex.seed, 'levels', subject).standard_normal(len(cortex.area)))
 
 def noise_of(shared, g, brain=None, loads=None):
-    "Shared noise, global modes and each voxel's own, unit deviation in sum, (sample, voxel)."
+    "Shared noise, global modes and each voxel's own, variance 1 over all voxels, (sample, voxel)."
     brain = brain or Brain()
     own = g.standard_normal(shared.shape, dtype=np.float32)
     noise = np.sqrt(brain.shared)*shared + np.sqrt(1 - brain.shared - brain.modes)*own
@@ -487,7 +487,9 @@ def planted_ceiling_of(cortex, subject, brain=None):
     pictures, number = reference_pictures(cortex.seed, cortex.side)
     signal, wander = cortex.respond(pictures, number), np.exp(1.25*brain.gain**2) - 1
     base = cortex.mean/cortex.sd
-    own = level**2*(1 - brain.shared*brain.evoked) + wander*((signal + base)**2).mean(0)
+    loud = (global_modes(cortex, subject)**2).mean(0) if brain.modes else 1     # of each voxel
+    noise = 1 - brain.modes + brain.modes*loud - brain.shared*brain.evoked
+    own = level**2*noise + wander*((signal + base)**2).mean(0)
     power = 1.                                                     # the unit of every voxel
     if brain.evoked:
         modes = driven_modes(cortex, pictures, number)

@@ -428,6 +428,10 @@ def best_voxels(
     r = abs((x - x.mean(0)).T @ (y - y.mean(0)))/(x.std(0)[:, None]*y.std(0)*len(x))
     return np.sort(np.argsort(-r.max(1), kind='stable')[:n])
 
+def _runs(part):
+    "A name for each trial's run; runs of two sessions may be numbered alike."
+    return np.char.add(np.char.add(part.session.astype(str), '/'), part.run.astype(str))
+
 def task_units(
     rest, # raw responses without a picture, (sample, voxel)
     raw:Recording, # of the same subject and voxels, not normalised
@@ -435,7 +439,8 @@ def task_units(
 ) -> np.ndarray: # float32 (sample, voxel)
     "Rest in the units of the task: each run minus its mean, over the deviation of task runs."
     task = raw.of('train')
-    deviation = np.mean([task.x[task.run == r].std(0) for r in np.unique(task.run)], 0)
+    runs = _runs(task)
+    deviation = np.mean([task.x[runs == r].std(0) for r in np.unique(runs)], 0)
     rest, run = np.asarray(rest, np.float64), np.zeros(len(rest)) if run is None else run
     mean = np.empty_like(rest)
     for r in np.unique(run):
@@ -448,13 +453,14 @@ def _rest_of(raw):
     if not rest.any() or not (raw.split == 'train').any() or len(set(raw.subject)) > 1:
         return None
     part = raw.of('rest')
-    return task_units(part.x, raw, part.run)
+    return task_units(part.x, raw, _runs(part))
 
 def _ready(raw, c, seed, **more):
     "A study of one record: normalise, carve, choose voxels, remember the way in."
     fresh = raw.meta.get('norm', 'raw') == 'raw'
     unit = c.norm if c.norm == 'published' else raw.meta.get('norm_unit', c.norm)
-    rec, noise = raw.zscored(unit) if fresh else raw, _rest_of(raw) if fresh else None
+    rec = raw.zscored(unit) if fresh else raw
+    noise = _rest_of(raw) if fresh and unit == 'run' else None      # in units of runs
     two_rest = (rec.split == 'rest').all() and len(np.unique(rec.subject)) > 1
     if c.val_share and ((rec.split == 'train').any() or two_rest):
         rec = split_val(rec, c.val_share, seed)
@@ -473,7 +479,7 @@ def _sim(c, seed):
     rest = simulate_rest(c.world, seed, c.subject or 'sub-01', c.brain)
     kept = study.way_in['voxels'] if c.voxels else slice(None)
     study.rest = zscore(rest, np.zeros(len(rest)))[:, kept]
-    study.noise = task_units(rest, raw)[:, kept]
+    study.noise = task_units(rest, raw)[:, kept] if c.norm == 'run' else None
     pictures, names = prior_pictures(c.world, seed)
     held = study.rec.category[study.rec.split == 'val']
     keep = ~np.isin(names, held)
