@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2])), sys.path.insert(0, str(Path(__file__).resolve().parent))
-from separate_study import identified, looks
+from separate_study import gains, identified, looks
 from visdec.contrast import loss_weights
 from visdec.core import atomic_file, rng
 from visdec.pretrain import encoded, pretrain, restored
@@ -141,19 +141,12 @@ def codes(w):
 
 def summed(rows):
     "One row for each (attempt, labels): value, gain over separated and its 95 % interval, over worlds and pictures."
-    base, found = {(r['world'], r['labels']): r for r in rows if r['attempt'] == 'separated'}, []
+    found = []
     for n in LABELS:
+        base = {r['world']: r for r in rows if (r['attempt'], r['labels']) == ('separated', n)}
         for name in dict.fromkeys(r['attempt'] for r in rows):
             own = [r for r in rows if (r['attempt'], r['labels']) == (name, n)]
-            line = dict(attempt=name, labels=n, worlds=len(own), seconds=own[0].get('seconds'))
-            for trials in ('single', 'mean'):
-                line[trials] = {}
-                for j, score in enumerate(('two', 'fifty')):
-                    d = np.concatenate([np.subtract(r[trials][j], base[r['world'], n][trials][j]) for r in own])
-                    boot = d[rng(0, 'boot').integers(len(d), size=(4000, len(d)))].mean(1)
-                    known = np.mean([r[trials][j] for r in own]), d.mean(), *np.quantile(boot, (.025, .975))
-                    line[trials][score] = dict(zip(('value', 'gain', 'low', 'high'), np.round(known, 4).tolist()))
-            found.append(line)
+            found.append(dict(attempt=name, labels=n, worlds=len(own), seconds=own[0].get('seconds')) | gains(own, base))
     return found
 
 def table(rows):

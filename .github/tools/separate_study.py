@@ -77,6 +77,18 @@ def one_world(seed, name, labels, say):
                 f" mean {np.mean(row['mean'][0]):.3f} {row.get('name', '')}")
     return found
 
+def gains(rows, base):
+    "Value, gain over `base` (world -> row) and its 95 % interval over worlds and pictures, for trials and scores."
+    found = {}
+    for trials in ('single', 'mean'):
+        found[trials] = {}
+        for j, score in enumerate(('two', 'fifty')):
+            d = np.concatenate([np.subtract(r[trials][j], base[r['world']][trials][j]) for r in rows])
+            boot = d[rng(0, 'boot').integers(len(d), size=(4000, len(d)))].mean(1)
+            known = np.mean([r[trials][j] for r in rows]), d.mean(), *np.quantile(boot, (.025, .975))
+            found[trials][score] = dict(zip(('value', 'gain', 'low', 'high'), np.round(known, 4).tolist()))
+    return found
+
 def summed(rows):
     "One row for each (brain, labels, space): value, gain over voxels and its 95 % interval, over worlds and pictures."
     def key(r): return r['brain'], r['labels']
@@ -86,14 +98,7 @@ def summed(rows):
         base = {r['world']: r for r in own if r['space'] == 'voxels'}
         for kind in dict.fromkeys(r['space'] for r in own):
             some = [r for r in own if r['space'] == kind]
-            line = dict(brain=k[0], labels=k[1], space=kind, worlds=len(some))
-            for trials in ('single', 'mean'):
-                line[trials] = {}
-                for j, score in enumerate(('two', 'fifty')):
-                    d = np.concatenate([np.subtract(r[trials][j], base[r['world']][trials][j]) for r in some])
-                    boot = d[rng(0, 'boot').integers(len(d), size=(4000, len(d)))].mean(1)
-                    known = np.mean([r[trials][j] for r in some]), d.mean(), *np.quantile(boot, (.025, .975))
-                    line[trials][score] = dict(zip(('value', 'gain', 'low', 'high'), np.round(known, 4).tolist()))
+            line = dict(brain=k[0], labels=k[1], space=kind, worlds=len(some)) | gains(some, base)
             if kind == 'chosen':
                 line |= dict(names=[r['name'] for r in some], r2=[r['r2'] for r in some])
             found.append(line)
