@@ -9,8 +9,9 @@ __all__ = ['WORLDS', 'FIRST', 'N_CATEGORIES', 'RESERVED', 'FAMILIES', 'SHAPES', 
            'draw_object', 'draw_face', 'draw_scene', 'draw', 'draw_role', 'draw_world', 'five_pictures',
            'prior_pictures', 'world_numbers', 'world_pictures', 'place_voxels', 'channels', 'content',
            'reference_pictures', 'Cortex', 'receptive_fields', 'tuning', 'selectivity', 'shared_modes', 'spontaneous',
-           'Brain', 'brain_of', 'noise_levels', 'noise_of', 'scanner_units', 'global_modes', 'measure', 'design',
-           'gained', 'driven_modes', 'planted_ceiling_of', 'simulate', 'simulate_rest', 'haemodynamic', 'simulate_bold']
+           'Brain', 'brain_of', 'noise_levels', 'noise_of', 'scanner_units', 'global_modes', 'in_bursts', 'measure',
+           'design', 'gained', 'driven_modes', 'planted_ceiling_of', 'simulate', 'simulate_rest', 'haemodynamic',
+           'simulate_bold']
 
 # %% ../nbs/03_sim.ipynb #imports
 from collections import namedtuple
@@ -439,13 +440,16 @@ def global_modes(cortex, subject) -> np.ndarray:
     loads = .5*abs(g.standard_normal((3, len(cortex.area)))) + .7*spontaneous(cortex, 3, g)
     return loads/np.sqrt((loads**2).mean(1, keepdims=True))
 
+def in_bursts(shared, spread, g):
+    "Spontaneous activity whose amplitude wanders from sample to sample; its mean square stays."
+    if not spread:
+        return shared
+    return np.exp(spread*g.standard_normal((len(shared), 1)) - spread**2)*shared
+
 def measure(cortex, signal, run, g, subject, brain=None, driven=0):
     "Responses as a scanner gives them: signal, noise, run offset and drift, units of each voxel."
     brain = brain or Brain()
-    shared = spontaneous(cortex, len(signal), g)
-    if brain.burst:
-        size = np.exp(brain.burst*g.standard_normal((len(shared), 1)) - brain.burst**2)
-        shared = size*shared                                       # mean square 1, as before
+    shared = in_bursts(spontaneous(cortex, len(signal), g), brain.burst, g)
     if brain.evoked:
         shared = np.sqrt(1 - brain.evoked)*shared + np.sqrt(brain.evoked)*driven
     loads = global_modes(cortex, subject) if brain.modes else None
@@ -539,8 +543,7 @@ def simulate_rest(
     wave = spontaneous(cortex, w.rest, g)
     for t in range(1, w.rest):
         wave[t] = .3*wave[t-1] + np.sqrt(1 - .3**2)*wave[t]
-    if brain.burst:
-        wave = np.exp(brain.burst*g.standard_normal((w.rest, 1)) - brain.burst**2)*wave
+    wave = in_bursts(wave, brain.burst, g)
     loads = global_modes(cortex, subject) if brain.modes else None
     noise = noise_of(wave, g, brain, loads)
     return scanner_units(cortex, subject, noise_levels(cortex, subject)*noise)

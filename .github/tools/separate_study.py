@@ -31,9 +31,7 @@ LABELS, SINGLE = (50, 100, 300, 1200), 4
 
 def open_world(seed, name):
     "A study, with a brain of the dial where the name says so."
-    if name not in DIAL:
-        return open_study(StudyConfig(world='small', val_share=0, brain=name), seed)
-    BRAINS[name] = DIAL[name]
+    BRAINS.update(DIAL)
     return open_study(StudyConfig(world='small', val_share=0, brain=name), seed)
 
 def looks(pictures, known=None):
