@@ -34,12 +34,29 @@ def given(source):
     return sure & may, may
 
 def read(source):
-    "Names that a cell takes from others, inside its functions too."
-    def deep(table):
-        for s in table.get_symbols():
-            if s.is_referenced() and (table.get_type() == 'module' or s.is_global()): yield s.get_name()
-        for t in table.get_children(): yield from deep(t)
-    return set(deep(symtable.symtable(source, 'cell', 'exec')))
+    "Names that a cell takes from others, inside its functions too: those it reads before it gives them for certain."
+    scopes = ast.FunctionDef | ast.Lambda | ast.ClassDef | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+    branches, wanted = ast.If | ast.Try | ast.While, set()
+    def visit(node, have):
+        if isinstance(node, ast.Name):
+            if isinstance(node.ctx, ast.Store): have.add(node.id)
+            elif node.id not in have: wanted.add(node.id)
+            return
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and node.target.id not in have:
+            wanted.add(node.target.id)
+        parts = list(ast.iter_child_nodes(node))
+        inner = have
+        if isinstance(node, scopes):                 # names of its own, wherever they stand in it
+            own = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+            inner = have | own | {n.arg for n in ast.walk(node) if isinstance(n, ast.arg)}
+        elif isinstance(node, branches): inner = set(have)
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.For): parts.sort(key=lambda p: p not in (
+            getattr(node, 'value', None), getattr(node, 'iter', None)))      # what is asked before what is given
+        for p in parts: visit(p, inner)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef): have.add(node.name)
+        if isinstance(node, ast.alias): have.add((node.asname or node.name).split('.')[0])
+    visit(ast.parse(source), set())
+    return wanted
 
 def concerned(sources):
     "Places of the cells that ask, and of those that read what was given behind a condition (or the path itself)."
@@ -73,7 +90,7 @@ def lazily(path):
             if not good(makers[-1]): return False
     ask = concerned(sources)
     for i, s in enumerate(sources):
-        if (i in ask or re.match(r'#\|\s*export', s)) and not good(i): return False
+        if i not in done and (i in ask or re.match(r'#\|\s*export', s)) and not good(i): return False
     print(f'{len(ask)} cells asked, {len(done)} of {len(cells)} ran')
     return bool(ask)
 

@@ -18,7 +18,8 @@ from check_outputs import ROOT, notebooks
 from nbdev.config import get_config
 
 HEAVY = ['nbdev.test', 'execnb.shell', 'torch', 'torchvision', 'timm', 'diffusers', 'matplotlib.pyplot', 'nibabel',
-         'scipy.stats', 'sklearn', 'himalaya', 'skimage.metrics', 'torchmetrics', 'h5py']
+         'scipy.stats', 'sklearn', 'himalaya', 'skimage.metrics', 'torchmetrics', 'h5py',
+         'diffusers.models.autoencoders.vq_model', 'diffusers.models.unets.unet_2d_condition', 'torch.distributed.fsdp']
 LINES = 150    # of a failing notebook's output that are shown
 running = set()
 
