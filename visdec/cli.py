@@ -362,12 +362,14 @@ def score(
     latex:str='', # table to write, for a paper
     cache:str='', # folder of features and weights; empty: the cache of visdec
     seed:int=0, # of bootstrap and permutations
+    subjects:bool=False, # PRED holds a folder for each subject: S1/ID.png, S2/ID.png
 ):
     "Score any folder of decoded pictures as papers do, with intervals, chance and protocol."
-    from visdec.judge import read_standins, score, scores_text, write_scores
+    from visdec.judge import read_standins, score, scores_text
+    from visdec.published import write_scores
     judged = score(pred, true, family, control or None, against or None, groups or None,
                    read_standins(standin), size, in_order, cache or None, seed,
-                   train=train or None)
+                   train=train or None, subjects=subjects)
     print(scores_text(judged))
     forms = {k: v for k, v in dict(html=html, json=json, csv=csv, latex=latex).items() if v}
     for file in write_scores(judged, **forms):
