@@ -20,8 +20,9 @@ from fastcore.basics import patch
 
 from .core import DataError, rng, visdec_home
 from .families import (FAMILIES, PAIRWISE, PIXELS, RULES, Features, Net, by_place,
-                             chance_level, feed, fid, kid, legacy_ssim17, perceptual, profile_correlation,
-                             ssim_grey, strict_two_way, top_k, version_of)
+                             chance_level, feed, fid, kid, legacy_ssim17, perceptual,
+                             profile_correlation, ssim_grey, strict_two_way, top_k,
+                             version_of)
 from .metrics import ssim
 from .pictures import (Rows, all_near, answers_to, gather, named_pictures, natural,
                              refuse_left_over)
