@@ -51,7 +51,7 @@ def _pairs(x, y):
     return x, y
 
 # %% ../nbs/27_brains.ipynb #encoding
-POWERS = 10.**np.arange(-5, 2.1, .5)   # of a voxel's weights, over noise and a mean trial's features
+POWERS = 10.**np.arange(-5, 2.1, .5)   # of weights, over noise and a mean trial's features
 
 def encoding(
     x, # responses, (trial, voxel)
