@@ -471,7 +471,7 @@ def diffuse(self:ContrastAttendDiffuse,
     if found is not None:
         needs |= dict(errors=found)
     if c.conditioner.space == 'chosen':
-        needs |= dict(noise=study.noise)
+        needs |= dict(noise=study.noise, halves='blocks of time')
     label = self.label + (f'-seed{seed}' if self.base_seed not in (None, seed) else '')
     logging.disable_progress_bar()                # of diffusers, when a pipeline is read
     pipe = self.stage('finetune', needs, make, BrainToImagePipeline.from_pretrained, label)

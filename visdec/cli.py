@@ -56,6 +56,29 @@ def _finish(results):
     print(f'\n{simulated}{seconds:.0f} s of work in its stages, peak memory {peak} GB')
     print(f'report: {write_report(results)}')
 
+# %% ../nbs/99_cli.ipynb #new_subject
+def _new_subject(subjects, trials, asked):
+    "A new subject of a simulated world, read with the help of others; nothing is trained."
+    from visdec.brains import new_subject, new_subject_text
+    from visdec.core import DataError
+    idle = [k for k in ('path', 'subject', 'encoder', 'image_model', 'codec', 'prior', 'ldm',
+                        'ldm_config', 'from_scratch') if asked[k]]
+    if subjects < 2 or not trials or idle:
+        found = [f'--{k.replace("_", "-")}' for k in idle]
+        raise DataError('this is no question about a new subject',
+                        '--subjects 2 or more with --new-subject-trials, and no part of a method',
+                        ' '.join([f'--subjects {subjects} --new-subject-trials {trials}', *found]))
+    device = asked.pop('device')
+    c = config_for(**asked)
+    if c.study.data != 'sim' or device:
+        raise DataError('subjects are simulated here', '--data sim, without --device',
+                        f'--data {c.study.data}' + f' --device {device}'*bool(device), '--subjects')
+    found = new_subject(c.preset, subjects, trials, c.seed, c.study.brain)
+    print(f'Simulated, {c.study.brain} brain, world {c.seed}: subject {subjects} is new, with '
+          f'{trials} labelled trials;\nthe others have all of theirs. No picture is decoded: each '
+          'trial is identified among\nthe test pictures by what early vision computes.\n')
+    print(new_subject_text(found))
+
 # %% ../nbs/99_cli.ipynb #demo
 def demo(
     preset:str='', # tiny, small, medium, large, paper; empty: of the folder, else small
@@ -73,10 +96,15 @@ def demo(
     ldm:str='', # latent diffusion model in place of both: .ckpt, folder of diffusers, or hub id
     ldm_config:str='', # .yaml of a .ckpt; empty: cin256-v2
     from_scratch:bool=False, # train codec and prior, too, where they come with visdec
+    subjects:int=1, # 2 or more: how well a new one is read, helped by the others (chapter 27)
+    new_subject_trials:int=0, # labelled trials of the new one; with --subjects
     device:str='', # cpu, cuda, cuda:1, mps; empty: a GPU when there is one
 ):
     "Run all phases, decode the test pictures, and write a report."
     asked = dict(locals())
+    subjects, trials = asked.pop('subjects'), asked.pop('new_subject_trials')
+    if subjects != 1 or trials:
+        return _new_subject(subjects, trials, asked)
     _finish(_run('evaluate', foretell=True, **asked))
 
 # %% ../nbs/99_cli.ipynb #stages
@@ -448,7 +476,8 @@ def ladder(
     print(f'page: {out}/ladder.html')
 
 # %% ../nbs/99_cli.ipynb #parser
-EXAMPLES = dict(demo='visdec demo --preset tiny --out /tmp/demo',
+EXAMPLES = dict(demo='''visdec demo --preset tiny --out /tmp/demo
+  visdec demo --subjects 4 --new-subject-trials 100''',
                 config='visdec config --preset small > my.toml',
                 pretrain='visdec pretrain --data hcp --path store --out rest',
                 tune='visdec tune --data recording --path god --encoder rest --out run',

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['rows', 'Rows', 'Unlabelled', 'of_recording', 'unlabelled', 'two_masks', 'restored', 'hidden_pcc', 'restoration_pcc',
            'Recognised', 'contrast_accuracy', 'held_loss', 'validation', 'BrainConfig', 'model_for', 'pretrain',
-           'adapted', 'coarse', 'encoded', 'Probe', 'linear_probe']
+           'adapted', 'linear_restored', 'unguessed', 'Turned', 'coarse', 'encoded', 'Probe', 'linear_probe']
 
 # %% ../nbs/25_pretrain.ipynb #imports
 from dataclasses import dataclass
@@ -292,6 +292,54 @@ def adapted(
         state[name] = torch.cat([cls, table[:, place.to(table.device)]], 1)
     new.load_state_dict(state)
     return new.to(model.device).eval()
+
+# %% ../nbs/25_pretrain.ipynb #linear_restored
+def linear_restored(
+    cov, # covariance of responses, (voxel, voxel)
+    x, # responses, minus their mean, (trial, voxel)
+    hidden:torch.Tensor, # (trial, patch) bool
+    size:int, # voxels in a patch
+    floor:float=3., # added to the variance of what is visible; 1 to 10 differ by .02
+) -> np.ndarray: # like x; visible voxels as they are
+    "The linear guess of hidden voxels from visible ones."
+    cov, x = np.asarray(cov, np.float64), np.asarray(x, np.float64)
+    if cov.shape != (x.shape[1],)*2:
+        raise DataError('the covariance is not one of these voxels', (x.shape[1],)*2, cov.shape,
+                        'cov')
+    guess = x.copy()
+    for i, away in enumerate(hidden.repeat_interleave(size, 1).numpy()[:, :x.shape[1]]):
+        h, v = np.flatnonzero(away), np.flatnonzero(~away)
+        known = cov[np.ix_(v, v)] + floor*np.eye(len(v))
+        guess[i, h] = cov[np.ix_(h, v)] @ np.linalg.solve(known, x[i, v])
+    return guess
+
+# %% ../nbs/25_pretrain.ipynb #unguessed
+def unguessed(
+    model:DCMAE, # a restorer, trained on rest
+    x, # responses, (trial, voxel), without padding
+) -> np.ndarray: # like x, float32
+    "Responses minus each patch as guessed from all others: the restorer as a model of noise."
+    x = rows(x, np.arange(len(x))).numpy()
+    size, left = model.config.patch_size, x.copy()
+    for k in range(model.n_patches):
+        hidden = torch.zeros(len(x), model.n_patches, dtype=torch.bool)
+        hidden[:, k] = True
+        own = slice(size*k, size*(k + 1))
+        left[:, own] -= restored(model, x, hidden).numpy()[:, own]
+    return left
+
+class Turned:
+    "Responses seen through a matrix, such as one of chapter 26; read when asked, as `Rows` are."
+    def __init__(self,
+        x, # responses (trial, voxel): array, memory map, store or `Rows`
+        turn, # (voxel, dim): `x @ turn` is what a model learns from
+    ):
+        if x.shape[1] != len(turn):
+            raise DataError('the matrix is not one of these voxels', x.shape[1], len(turn), 'turn')
+        self.x, self.turn = x, np.asarray(turn, np.float32)
+        self.shape = len(x), self.turn.shape[1]
+    def __len__(self): return len(self.x)
+    def __getitem__(self, index): return np.asarray(self.x[index], np.float32) @ self.turn
 
 # %% ../nbs/25_pretrain.ipynb #encoded
 def coarse(

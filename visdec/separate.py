@@ -96,14 +96,17 @@ def _beyond(x, noise, floor):
 def separated(
     noise, # samples of it, (sample, voxel), see `rest_noise`
     x, # responses without labels, (trial, voxel); the more the better
-    seed:int=0, # which of them make a half
+    seed:int=0, # which blocks make a half
     floor:float=1., # as in `whitened`
+    blocks:int=8, # of consecutive rows, halved as wholes; 0: row by row, where order means nothing
 ) -> Space:
     "Directions in which responses vary beyond their noise, each by how reliable it is."
     from sklearn.isotonic import IsotonicRegression
     x, half, power = _samples(x, 'x', 4), [], 0
     for name, rows in (('trials', len(x)), ('noise', len(noise))):
-        half.append(rng(seed, 'halves', name).permutation(rows) % 2)
+        many = min(blocks or rows, rows)
+        block = np.arange(rows)*many//rows
+        half.append((rng(seed, 'halves', name).permutation(many) % 2)[block])
     for k in (0, 1):
         turn = _beyond(x[half[0] == k], noise[half[1] == k], floor)
         other, still = x[half[0] != k] @ turn, noise[half[1] != k] @ turn

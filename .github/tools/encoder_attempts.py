@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does a network of ours beat signal and noise told apart? Eight serious attempts on the lifelike brain.
 
-    python .github/tools/encoder_attempts.py --out attempts.json            # worlds 0 and 1; resumes by attempt
+    python .github/tools/encoder_attempts.py --out attempts.json            # worlds 0 to 2; resumes by attempt
     python .github/tools/encoder_attempts.py --worlds 0 --attempts documented own-maps
     python .github/tools/encoder_attempts.py --table
 
@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2])), sys.path.insert(0,
 from separate_study import gains, identified, looks
 from visdec.contrast import loss_weights
 from visdec.core import atomic_file, rng
-from visdec.pretrain import encoded, pretrain, restored
+from visdec.pretrain import encoded, pretrain, unguessed
 from visdec.ridge import ridge_features
 from visdec.separate import rest_noise, separated, whitened
 from visdec.study import StudyConfig, open_study, paired
@@ -72,16 +72,6 @@ def own_maps(w):
         both = np.concatenate([w.rest, w.x])
         w.maps = trained(w, both, dict(tied=False) | loss_weights('mse'), 1200, 2e-3)
     return w.maps
-
-def residual(model, x):
-    "Responses minus each patch as guessed from all others."
-    patches, guess = model.n_patches, np.empty_like(x)
-    for k in range(patches):
-        hidden = torch.zeros(len(x), patches, dtype=torch.bool)
-        hidden[:, k] = True
-        own = slice(32*k, 32*k + 32)
-        guess[:, own] = restored(model, x, hidden).numpy()[:, own]
-    return x - guess
 
 def denoiser(w, turn=None, steps=1600, dim=384):
     "A network that guesses a response from itself with real rest added."
@@ -135,7 +125,7 @@ def codes(w):
     return {'documented': lambda: tokens({}, 400), 'longer': lambda: tokens({}, 1600),
             'wider': lambda: tokens(dict(dim=288), 400),
             'own-maps': lambda: (lambda v: encoded(own_maps(w), np.asarray(v, np.float32))),
-            'residual': lambda: (lambda v: residual(own_maps(w), np.asarray(v, np.float32))),
+            'residual': lambda: (lambda v: unguessed(own_maps(w), np.asarray(v, np.float32))),
             'whitened': lambda: tokens({}, 800, in_task @ w.white.turn, lambda v: v @ w.white.turn),
             'from-noise': lambda: denoiser(w), 'signal-weighted': lambda: denoiser(w, w.apart.turn)}
 
@@ -157,7 +147,7 @@ def table(rows):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--worlds', type=int, nargs='+', default=[0, 1])
+    p.add_argument('--worlds', type=int, nargs='+', default=[0, 1, 2])
     p.add_argument('--attempts', nargs='+', default=None)
     p.add_argument('--out', default='attempts.json')
     p.add_argument('--table', action='store_true')
