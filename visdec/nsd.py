@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from .core import DataError
-from .files import read_text
+from .files import read_mat, read_text
 from .recording import Recording, Stimuli
 from .runs import open_image, read_volume
 
@@ -47,13 +47,8 @@ def _table(mat, name, shape, top, path):
 # %% ../nbs/15_nsd.ipynb #read_design-file
 def _design_fields(path):
     "masterordering, subjectim and sharedix of a design, and whether the study was shortened."
-    from scipy.io import loadmat
     names = 'masterordering', 'subjectim', 'sharedix'
-    try:
-        mat = loadmat(path, variable_names=names, appendmat=False)
-    except Exception as e:
-        raise DataError('the design cannot be read', 'a MATLAB 5 file', f'{type(e).__name__}: {e}',
-                        path) from None
+    mat = read_mat(path, names)
     n = sum(np.shape(mat.get('subjectim'))[-1:])
     part = 0 < n < 10000       # a shortened study
     n = n if part else 10000
