@@ -84,7 +84,22 @@ def read_done(
         return None
 
 # %% ../nbs/05_stages.ipynb #lock
+def _alive_windows(pid):
+    "The same on Windows, where `os.kill(pid, 0)` would interrupt the process."
+    import ctypes
+    kernel = ctypes.windll.kernel32
+    handle = kernel.OpenProcess(0x100000, False, pid)            # the right to wait for it, no more
+    if not handle:
+        return kernel.GetLastError() == 5                        # it is there, and of somebody else
+    try:
+        return kernel.WaitForSingleObject(handle, 0) == 0x102    # it has not ended
+    finally:
+        kernel.CloseHandle(handle)
+
 def _alive(pid):
+    "Is there a process of this number on this machine?"
+    if os.name == 'nt':
+        return _alive_windows(pid)
     try:
         os.kill(pid, 0)
         return True
