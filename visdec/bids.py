@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from .core import DataError
-from .files import find, load_npz
+from .core import DataError, regular_file
+from .files import find, load_npy, load_npz
 from .glm import (METHODS, Plan, choose_method, design, expected_r, fitted, lsa,
                         nilearn_parts, noise_of, projected, read_glmsingle, shrunk)
 from .recording import SPLITS, Recording, Stimuli, picture_format
@@ -40,6 +40,9 @@ def read_confounds(
         raise DataError('unknown confounds', MOTION, motion, fix='motion=... (--confounds ...)')
     if motion == 'none':
         return np.zeros((n_frames, 0)), np.ones(n_frames, bool)
+    own = re.split('_(?:space|res|den|cohort|desc)-', Path(bold).name)[0]
+    for file in sorted(Path(bold).parent.glob(f'{own}_desc-confounds_*')):
+        regular_file(file, 2**28)           # no device, which would never end
     try:                                    # it reads the name of the scan, not the scan
         table, steady = load(str(bold).removesuffix('.gz') + '.gz', strategy=('motion', 'wm_csf'),
                              motion=motion)
@@ -473,8 +476,10 @@ def _arrays_in(path):
     out = {}
     try:
         for f in npy:
-            out[f.stem] = np.load(f, allow_pickle=False)
+            out[f.stem] = load_npy(f)
         return out
+    except DataError:
+        raise
     except Exception as e:
         raise DataError('an array cannot be read', found=f'{type(e).__name__}: {e}', where=f,
                         fix='save text as np.array(names, dtype=str), never as objects') from None

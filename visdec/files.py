@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SMALL', 'GROWTH', 'STARTS', 'PARTS', 'OLD_TORCH', 'READERS', 'INSTEAD', 'WIDTH', 'ARRAY', 'PACKED', 'CELL', 'STRUCT',
-           'TEXT', 'NUMBERS', 'find', 'check_archive', 'load_npz', 'Inert', 'plain', 'kind_of', 'read_pickle',
-           'fetch_weights', 'pinned', 'read_text', 'read_json', 'read_mat']
+           'TEXT', 'NUMBERS', 'find', 'check_archive', 'load_npy', 'load_npz', 'Inert', 'plain', 'kind_of',
+           'read_pickle', 'fetch_weights', 'pinned', 'read_text', 'read_json', 'read_mat']
 
 # %% ../nbs/06_files.ipynb #imports
 import io, json, math, os, pickle, pickletools, re, struct, zipfile, zlib
@@ -117,6 +117,24 @@ def _member(z, info, path):
                             f'{need:,} bytes', f'{info.file_size - f.tell():,}', where)
     with z.open(info) as f:
         return np.lib.format.read_array(f, allow_pickle=False)
+
+def load_npy(
+    path, # an `.npy` file
+) -> np.ndarray:
+    "One array of numbers or text, once its header fits its size."
+    try:
+        with open(regular_file(path), 'rb') as f:
+            shape, _, kind = _header(f)
+            need, held = math.prod(shape)*kind.itemsize, os.path.getsize(path) - f.tell()
+    except DataError:
+        raise
+    except Exception as e:
+        raise DataError('an array cannot be read', found=_why(e), where=path) from None
+    if kind.hasobject or need != held:
+        raise DataError('an array holds objects' if kind.hasobject else 'an array does not have '
+                        'the size that its header says', f'{need:,} bytes of numbers or text',
+                        f'{held:,}', path, 'save text as np.array(names, dtype=str)')
+    return np.load(path, allow_pickle=False)
 
 def load_npz(
     path, # an `.npz` file

@@ -39,9 +39,9 @@ def _load_god(src, subject, images=None):
 def _load_bold5000(src, subject, images=None):
     from visdec.bold5000 import load_bold5000
     return load_bold5000(src, subject, images or None)
-def _load_nsd(src, subject):
+def _load_nsd(src, subject, space='', mask=''):
     from visdec.nsd import load_nsd
-    return load_nsd(src, subject)
+    return load_nsd(src, subject, **{k: v for k, v in dict(space=space, mask=mask).items() if v})
 def _load_bids(src, subject, task='', **asked):
     if not task:
         raise DataError('a BIDS study has tasks', 'the word behind task- in the file names', 'none',
