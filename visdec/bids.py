@@ -322,11 +322,10 @@ def _study_betas(runs, tables, mask, method, glm):
     return np.concatenate(x), rows, goods, about
 
 def _in_time(run, events, tr):
-    "Rows of a run that name a picture, by onset, and which of them the scan holds."
+    "Rows of a run that name a picture, in order of time, and which of them the scan holds."
     img = open_image(run['bold'])
     tr, start = read_timing(run['meta'], img, tr)
-    rows = np.flatnonzero(events['image_id'] != '')
-    rows = rows[np.argsort(events['onset'][rows], kind='stable')]
+    rows = np.flatnonzero(events['image_id'] != '')           # `read_events` sorts by onset
     return rows, ~lost_trials(events, start + tr*(img.shape[3] - 1))[rows]
 
 def _given_betas(runs, tables, mask, path, tr):

@@ -321,7 +321,8 @@ def read_glmsingle(
     path = glmsingle_file(path)
     betas = np.asarray(_glmsingle_array(path))
     if betas.ndim != 4 or betas.shape[:3] != mask.shape or betas.dtype.kind not in 'iuf':
-        raise DataError('the betas are on another grid', f'numbers ({", ".join(map(str, mask.shape))}, trial)',
+        grid = ', '.join(map(str, mask.shape))
+        raise DataError('the betas are on another grid', f'numbers ({grid}, trial)',
                         f'{betas.dtype} {betas.shape}', path, 'fit the volumes (x, y, z, time), '
                         'of the space that the mask is in, or use `load_arrays`')
     return betas[mask].T.astype(np.float32)
