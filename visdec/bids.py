@@ -9,16 +9,17 @@ __all__ = ['MOTION', 'ARRAY_NAMES', 'read_confounds', 'lost_trials', 'within', '
 
 # %% ../nbs/17_bids.ipynb #imports
 import re
+import unicodedata
 import warnings
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from .core import DataError
-from .files import find, load_npz
+from .core import DataError, regular_file
+from .files import find, load_npy, load_npz
 from .glm import (METHODS, Plan, choose_method, design, expected_r, fitted, lsa,
-                        nilearn_parts, noise_of, projected, shrunk)
+                        nilearn_parts, noise_of, projected, read_glmsingle, shrunk)
 from .recording import SPLITS, Recording, Stimuli, picture_format
 from .runs import (ENDINGS, find_runs, inherited, listed_runs, name_of, open_image,
                          read_bold, read_events, read_mask, read_timing, read_tsv, read_volume,
@@ -39,6 +40,9 @@ def read_confounds(
         raise DataError('unknown confounds', MOTION, motion, fix='motion=... (--confounds ...)')
     if motion == 'none':
         return np.zeros((n_frames, 0)), np.ones(n_frames, bool)
+    own = re.split('_(?:space|res|den|cohort|desc)-', Path(bold).name)[0]
+    for file in sorted(Path(bold).parent.glob(f'{own}_desc-confounds_*')):
+        regular_file(file, 2**28)           # no device, which would never end
     try:                                    # it reads the name of the scan, not the scan
         table, steady = load(str(bold).removesuffix('.gz') + '.gz', strategy=('motion', 'wm_csf'),
                              motion=motion)
@@ -217,6 +221,7 @@ def _pictures(folder, ids, given):
 
 def _parts(name):
     "A picture's folders and name, without a known ending: 'a/b.JPEG' is ['a', 'b']."
+    name = unicodedata.normalize('NFC', name)        # one spelling of an accent, as macOS has two
     *folders, last = PurePosixPath(name.replace('\\', '/')).parts
     end = PurePosixPath(last).suffix
     return [*folders, last.removesuffix(end) if end.lower() in ENDINGS else last]
@@ -232,7 +237,8 @@ def picture_paths(
     for file in find(folder) if rest else []:
         parts = _parts(file.relative_to(folder).as_posix())
         if file.suffix.lower() not in ENDINGS:          # its content says whether it is a picture
-            parts[-1] = file.stem if file.stem in wanted and picture_format(file) else ''
+            stem = unicodedata.normalize('NFC', file.stem)
+            parts[-1] = stem if stem in wanted and picture_format(file) else ''
         named.setdefault(parts[-1], []).append((parts, file))
     for i in rest:
         own = _parts(i)
@@ -315,6 +321,29 @@ def _study_betas(runs, tables, mask, method, glm):
     about = dict(method=own, noise=round(level, 3), expected_r=told)
     return np.concatenate(x), rows, goods, about
 
+def _in_time(run, events, tr):
+    "Rows of a run that name a picture, in order of time, and which of them the scan holds."
+    img = open_image(run['bold'])
+    tr, start = read_timing(run['meta'], img, tr)
+    rows = np.flatnonzero(events['image_id'] != '')           # `read_events` sorts by onset
+    return rows, ~lost_trials(events, start + tr*(img.shape[3] - 1))[rows]
+
+def _given_betas(runs, tables, mask, path, tr):
+    "Betas that GLMsingle made, as `_study_betas` gives its own: trials of all runs by onset."
+    x = read_glmsingle(path, mask)
+    rows, held = zip(*(_in_time(r, e, tr) for r, e in zip(runs, tables)))
+    if len(x) == sum(h.sum() for h in held):   # fitted without trials that the scan missed
+        rows, held = [r[h] for r, h in zip(rows, held)], [h[h] for h in held]
+    if len(x) != sum(map(len, rows)):
+        raise DataError('the betas are not those of these runs', f'{sum(map(len, rows))} trials, '
+                        'as the events name pictures', f'{len(x)} trials', path, 'name the rows '
+                        'that were fitted, and leave out runs that were not: kind=... (--kind), '
+                        'drop=... (--drop)')
+    keep = [e['keep'][r] & h for e, r, h in zip(tables, rows, held)]
+    good = np.isfinite(x).all(0) & (np.ptp(x, axis=0) > 0)
+    return (x[np.concatenate(keep)], [r[k] for r, k in zip(rows, keep)], [good],
+            dict(method='GLMsingle', betas=str(path)))
+
 # %% ../nbs/17_bids.ipynb #imagined
 def imagined(
     label:dict, # image_id, category and split of each trial, (trial,) each
@@ -396,16 +425,21 @@ def load_bids(
     mask=None, # file of a brain mask for all runs; None: that of each run, else from its scan
     only:dict=None, # labels that a scan must have, such as {'echo': '2'}
     drop=(), # patterns of runs (session/run) or trials (session/run/picture) to leave out
+    betas=None, # file or folder of GLMsingle's output; None: the regression of chapter 16
 ) -> Recording: # raw betas, percent signal change; normalise with `.zscored('run')`
     "Single-trial responses of a BIDS study that fMRIPrep has preprocessed."
-    nilearn_parts()
+    if not betas:
+        nilearn_parts()
     where = dict(space=space, derivatives=derivatives, only=only)
     runs = find_runs(path, task, subject, **where, drop=drop)
     mask, roi, affine, mask_source = _voxels(runs, rois, mask)
     asked = {k: v for k,v in dict(events or {}, kind=kind, picture=picture).items() if v}
     tables = [read_events(r['events'], **asked) for r in runs]
     leave_out(runs, tables, drop, [name_of(r) for r in listed_runs(path, task, subject, **where)])
-    x, rows, goods, about = _study_betas(runs, tables, mask, method, glm or {})
+    if betas:
+        x, rows, goods, about = _given_betas(runs, tables, mask, betas, (glm or {}).get('tr'))
+    else:
+        x, rows, goods, about = _study_betas(runs, tables, mask, method, glm or {})
     good = _checked(goods, mask.sum(), runs[0]['bold'])
     label, onset = _labels(runs, tables, rows, split, path)
     given, ids = images is not None, sorted(set(label['image_id']))
@@ -441,8 +475,10 @@ def _arrays_in(path):
     out = {}
     try:
         for f in npy:
-            out[f.stem] = np.load(f, allow_pickle=False)
+            out[f.stem] = load_npy(f)
         return out
+    except DataError:
+        raise
     except Exception as e:
         raise DataError('an array cannot be read', found=f'{type(e).__name__}: {e}', where=f,
                         fix='save text as np.array(names, dtype=str), never as objects') from None

@@ -248,6 +248,7 @@ def prepare(
     mask:str='', # one brain mask for all runs; empty: that of each run, else from its scan
     picture_column:str='', # column of the events that names the pictures
     events:str='', # more about the events: category=COLUMN, one_back=drop
+    betas:str='', # file or folder of GLMsingle's output, in place of the regression
     method:str='', # lsa or lss; empty: by the design and the noise
     tr:float=0., # s between frames, where the files contradict each other
     confounds:str='', # head motion: basic (as if empty), derivatives, power2, full; none: none
@@ -499,8 +500,8 @@ EXAMPLES = dict(demo='''visdec demo --preset tiny --out /tmp/demo
 # options that stand under a heading of their own in the help of prepare and inspect
 GROUPS = {'of a BIDS study: what is read': ('task', 'kind', 'split', 'rois', 'derivatives', 'space',
                                             'only', 'drop', 'mask', 'picture_column', 'events'),
-          'of a BIDS study: one response per trial': ('method', 'tr', 'confounds', 'high_pass',
-                                                      'hrf'),
+          'of a BIDS study: one response per trial': ('betas', 'method', 'tr', 'confounds',
+                                                      'high_pass', 'hrf'),
           'of squares (miyawaki)': ('lag', 'each', 'trend', 'norm', 'fetch')}
 
 def parameters_of(verb):

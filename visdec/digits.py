@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .core import DataError, rng, shared_path
+from .files import read_mat
 from .recording import Recording, Stimuli
 
 # %% ../nbs/14_digits.ipynb #read_mat
@@ -19,15 +20,10 @@ PARTS = dict(train='Trn', test='Test')
 KEYS = [kind+part for part in PARTS.values() for kind in ('fmri', 'stim', 'label')]
 
 def _read_mat(path):
-    from scipy.io import loadmat
     if not Path(path).is_file():
         raise DataError('the file is not there', expected='digit69_28x28.mat', where=path,
                         fix='request it: data.ru.nl, collection di.dcc.DSC_2018.00112_485')
-    try:
-        mat = loadmat(path, variable_names=KEYS, appendmat=False)
-    except Exception as e:                      # scipy raises many kinds, down to zlib.error
-        raise DataError('the file cannot be read', 'a complete MATLAB 5 file',
-                        f'{type(e).__name__}: {e}', path, 'fetch it again') from None
+    mat = read_mat(path, KEYS)
     if missing := [k for k in KEYS if k not in mat]:
         raise DataError('fields are missing', KEYS, f'no {missing}', path,
                         'is this the 28 x 28 file?')

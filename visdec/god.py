@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from .core import DataError, atomic_file
-from .files import find, load_npz, read_json, read_text
+from .files import find, load_npz, read_json, read_mat, read_text
 from .recording import Recording, Squares, Stimuli
 
 # %% ../nbs/12_god.ipynb #need
@@ -70,8 +70,7 @@ def _read_hdf5(path):
     return table, [_text(k) for k in keys], value, words
 
 def _read_mat(path):
-    from scipy.io import loadmat
-    mat = loadmat(path, appendmat=False)
+    mat = read_mat(path, ('dataSet', 'dataset', 'metaData', 'metadata'))
     about = _either(mat, 'metaData', 'metadata')[0, 0]
     keys = [str(k[0]).strip() for k in about['key'].ravel()]
     return _either(mat, 'dataSet', 'dataset'), keys, about['value'], {}
@@ -112,6 +111,8 @@ def read_bdata(
     need(path.is_file(), 'a file', 'nothing', path, 'figshare.com, article 7387130')
     try:
         table, keys, value, words = (_read_hdf5 if h5py.is_hdf5(path) else _read_mat)(path)
+    except DataError:
+        raise
     except Exception as e:                         # both libraries raise many kinds
         raise DataError('the file cannot be read', 'dataset and metadata',
                         f'{type(e).__name__}: {e}', path, 'fetch it again') from None

@@ -39,9 +39,9 @@ def _load_god(src, subject, images=None):
 def _load_bold5000(src, subject, images=None):
     from visdec.bold5000 import load_bold5000
     return load_bold5000(src, subject, images or None)
-def _load_nsd(src, subject):
+def _load_nsd(src, subject, space='', mask=''):
     from visdec.nsd import load_nsd
-    return load_nsd(src, subject)
+    return load_nsd(src, subject, **{k: v for k, v in dict(space=space, mask=mask).items() if v})
 def _load_bids(src, subject, task='', **asked):
     if not task:
         raise DataError('a BIDS study has tasks', 'the word behind task- in the file names', 'none',
@@ -116,6 +116,7 @@ def bids_options(
     mask:str='', # file of a brain mask for all runs
     picture_column:str='', # column of the events that names the pictures
     events:str='', # category=COLUMN, one_back=drop
+    betas:str='', # file or folder of GLMsingle's output, in place of the regression
     method:str='', # lsa, lss or auto
     tr:float=0., # s between frames, where the files contradict each other
     confounds:str='', # basic, derivatives, power2, full or none
@@ -128,7 +129,7 @@ def bids_options(
                derivatives=derivatives, space=space, only=named_values(only, '--only'),
                drop=[p.strip() for p in drop.split(',') if p.strip()], mask=mask,
                picture=picture_column, events=named_values(events, '--events', EVENTS),
-               method=method, glm={k: v for k,v in glm.items() if v})
+               betas=betas, method=method, glm={k: v for k,v in glm.items() if v})
     return {k: v for k,v in out.items() if v or v is False}
 
 # %% ../nbs/80_prepare.ipynb #Preparation
@@ -152,6 +153,7 @@ class Preparation:
     mask:str = ''           # BIDS: file of a brain mask for all runs
     picture_column:str = '' # BIDS: column of the events that names the pictures
     events:str = ''         # BIDS: category=COLUMN, one_back=drop
+    betas:str = ''          # BIDS: file or folder of GLMsingle's output
     method:str = ''         # BIDS: lsa, lss; empty: by the design
     tr:float = 0.           # BIDS: s between frames; 0: as the files say
     confounds:str = ''      # BIDS: basic, derivatives, power2, full or none
@@ -167,7 +169,7 @@ def write_preparation(
     path, # file to write
 ) -> None:
     "What was asked for, as a file to share; paths stand in it in full."
-    full = {k: str(Path(v).absolute()) for k in ('src', 'images', 'rois', 'mask', 'dlabel')
+    full = {k: str(Path(v).absolute()) for k in ('src', 'images', 'rois', 'mask', 'betas', 'dlabel')
             if (v := asked.get(k)) and Path(v).exists()}
     with atomic_file(path) as tmp:
         tmp.write_text(to_toml(changed(Preparation(), asked | full)), encoding='utf-8')

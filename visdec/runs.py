@@ -352,7 +352,9 @@ def read_events(
         raise DataError('a trial without duration', 'seconds', table['duration'][bad][0],
                         f'{path}, row {bad.argmax() + 1}')
     about = table[category] if category else np.full(len(image), '')
-    timed = (image != '') | (table['onset'] != 'n/a')      # a key without a time is no event
+    seen, rows = {}, zip(*table.values())                  # a key that stands twice is one event
+    first = np.array([seen.setdefault(r, i) == i for i, r in enumerate(rows)], bool)
+    timed = (image != '') | (table['onset'] != 'n/a') & first         # without a time it is none
     out = dict(onset=_seconds(table, 'onset', path, np.where(timed, np.nan, 0)),
                duration=seconds, image_id=image, kind=kinds,
                category=np.where(image == '', '', about), keep=image != '',

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BEAT', 'part_identity', 'identity_of', 'what_differs', 'why_again', 'read_done', 'crew', 'writing', 'Stages',
-           'Awaited', 'finished', 'save_model', 'unnamed', 'load_whole', 'save_arrays', 'load_arrays', 'check_stored',
-           'store_numbers']
+           'Awaited', 'finished', 'check_seal', 'save_model', 'unnamed', 'load_whole', 'save_arrays', 'load_arrays',
+           'check_stored', 'store_numbers']
 
 # %% ../nbs/05_stages.ipynb #imports
 import json, os, shutil, socket, threading, time
@@ -17,7 +17,8 @@ import numpy as np
 
 from fastcore.basics import patch
 
-from .core import DataError, atomic_file, atomic_folder, fingerprint, regular_file
+from .core import (DataError, atomic_file, atomic_folder, fingerprint, regular_file,
+                         sha256_file)
 
 # %% ../nbs/05_stages.ipynb #identity
 def part_identity(
@@ -77,12 +78,28 @@ def read_done(
     "What a finished stage says of itself."
     try:
         done = json.loads(regular_file(file).read_text(encoding='utf-8'))
-        return done if {'name', 'needs', 'seconds'} <= set(done) else None
+        sealed = isinstance(done.get('files', {}), dict)
+        return done if sealed and {'name', 'needs', 'seconds'} <= set(done) else None
     except (OSError, ValueError, TypeError):
         return None
 
 # %% ../nbs/05_stages.ipynb #lock
+def _alive_windows(pid):
+    "The same on Windows, where `os.kill(pid, 0)` would interrupt the process."
+    import ctypes
+    kernel = ctypes.windll.kernel32
+    handle = kernel.OpenProcess(0x100000, False, pid)            # the right to wait for it, no more
+    if not handle:
+        return kernel.GetLastError() == 5                        # it is there, and of somebody else
+    try:
+        return kernel.WaitForSingleObject(handle, 0) == 0x102    # it has not ended
+    finally:
+        kernel.CloseHandle(handle)
+
 def _alive(pid):
+    "Is there a process of this number on this machine?"
+    if os.name == 'nt':
+        return _alive_windows(pid)
     try:
         os.kill(pid, 0)
         return True
@@ -238,6 +255,7 @@ class Stages:
                     self._make(name, known, folder, make, save)
         self.seconds[name] = read_done(folder/'done.json')['seconds']
         self._note(name, folder.name)
+        check_seal(folder)
         return load(folder/'result')
 
 # %% ../nbs/05_stages.ipynb #awaited
@@ -275,6 +293,21 @@ def finished(
     "Is the result there, whole?"
     return read_done(Path(folder)/'done.json') is not None and (Path(folder)/'result').is_dir()
 
+def _sealed(folder):
+    "The checksum of each file below a folder, by name."
+    return {f.relative_to(folder).as_posix(): sha256_file(f)
+            for f in sorted(Path(folder).rglob('*')) if not f.is_dir()}
+
+def check_seal(
+    folder, # of a finished stage
+) -> None:
+    "Refuse a result whose files are not those that were saved; older stages say nothing of them."
+    said = read_done(Path(folder)/'done.json').get('files')
+    odd = said is not None and what_differs(_sealed(Path(folder)/'result'), said)
+    if odd:
+        raise DataError('the result of a stage is not what was saved', 'the same files', odd[:5],
+                        folder, 'remove the folder of this stage: it is made again')
+
 @patch
 def _follow(self:Stages, folder, make, save):
     "Take part in a training that the first process of a crew writes down; wait for all else."
@@ -299,7 +332,8 @@ def _make(self:Stages, name, known, folder, make, save):
     result = make(folder)
     with atomic_folder(folder/'result') as tmp:
         save(result, tmp)
-    about = dict(name=name, seconds=round(time.time() - start, 2), needs=known)
+    about = dict(name=name, seconds=round(time.time() - start, 2), needs=known,
+                 files=_sealed(folder/'result'))
     with atomic_file(folder/'done.json') as tmp:
         tmp.write_text(json.dumps(about, indent=1), encoding='utf-8')
     for file in folder.glob('*.pt'):                            # checkpoints; protocols stay
@@ -334,6 +368,7 @@ def result(self:Stages,
         have = sorted(k for k,v in self.latest().items() if finished(self.folder/'stages'/v))
         raise DataError('this run has no such stage yet', name, have or 'no stage', self.folder,
                         'run the verb that makes it, or `visdec evaluate --out` with the data')
+    check_seal(place)
     return place/'result'
 
 # %% ../nbs/05_stages.ipynb #protocol
