@@ -428,6 +428,11 @@ def load_bids(
     betas=None, # file or folder of GLMsingle's output; None: the regression of chapter 16
 ) -> Recording: # raw betas, percent signal change; normalise with `.zscored('run')`
     "Single-trial responses of a BIDS study that fMRIPrep has preprocessed."
+    idle = [k for k, v in dict(glm or {}, method=method).items()
+            if v and k != 'tr' and (k, v) != ('method', 'auto')]
+    if betas and idle:
+        raise DataError('these options ask for a regression, and betas are given', 'one of both',
+                        idle, 'betas', 'leave them out: GLMsingle has chosen its own')
     if not betas:
         nilearn_parts()
     where = dict(space=space, derivatives=derivatives, only=only)

@@ -45,7 +45,7 @@ def _pairs(x, y):
                         (x.shape, y.shape), 'x, y')
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise DataError('a response or feature is not a finite number', where='x, y')
-    if flat := int((x.std(0) == 0).sum()):
+    if flat := int((np.ptp(x, axis=0) == 0).sum()):
         raise DataError('a voxel never varies', 'responses that differ', f'{flat} constant voxels',
                         'x', 'leave them out')
     return x, y
@@ -281,7 +281,8 @@ def new_subject(
     y = ((y - low)/size).astype(np.float32)
     few = np.sort(rng(seed, 'few labels', trials).permutation(len(x))[:trials])
     a, b, groups, others = x[few], y[few], category[few], other_brains(xs, [y]*len(xs))
-    apart = ridge_features(a, b, groups, space=separated(noise, x).turn)
+    in_time = paired(rec, 'train')[0]                        # its halves are blocks of time
+    apart = ridge_features(a, b, groups, space=separated(noise, in_time).turn)
     alike = reading_by(matched(a, b, others), noise, others, b)
     ways = {'own ridge': ridge_features(a, b, groups), 'own ridge, separated': apart,
             'own tunings': reading_by(encoding(a, b, others.cov), noise, others, b),

@@ -63,6 +63,7 @@ def _new_subject(subjects, trials, asked):
     from visdec.core import DataError
     idle = [k for k in ('path', 'subject', 'encoder', 'image_model', 'codec', 'prior', 'ldm',
                         'ldm_config', 'from_scratch') if asked[k]]
+    idle += [f'set {s}' for s in asked['set'] if not s.startswith(('study.', 'seed'))]
     if subjects < 2 or not trials or idle:
         found = [f'--{k.replace("_", "-")}' for k in idle]
         raise DataError('this is no question about a new subject',
@@ -73,9 +74,9 @@ def _new_subject(subjects, trials, asked):
     if c.study.data != 'sim' or device:
         raise DataError('subjects are simulated here', '--data sim, without --device',
                         f'--data {c.study.data}' + f' --device {device}'*bool(device), '--subjects')
-    found = new_subject(c.preset, subjects, trials, c.seed, c.study.brain)
-    print(f'Simulated, {c.study.brain} brain, world {c.seed}: subject {subjects} is new, with '
-          f'{trials} labelled trials;\nthe others have all of theirs. No picture is decoded: each '
+    found = new_subject(c.study.world, subjects, trials, c.seed, c.study.brain)
+    print(f'Simulated, {c.study.world}, {c.study.brain} brain, world {c.seed}: subject {subjects} '
+          f'is new, with {trials} labelled trials;\nthe others have all of theirs. No picture is decoded: each '
           'trial is identified among\nthe test pictures by what early vision computes.\n')
     print(new_subject_text(found))
 

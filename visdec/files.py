@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SMALL', 'GROWTH', 'STARTS', 'PARTS', 'OLD_TORCH', 'READERS', 'INSTEAD', 'WIDTH', 'ARRAY', 'PACKED', 'CELL', 'STRUCT',
-           'TEXT', 'NUMBERS', 'find', 'check_archive', 'load_npy', 'load_npz', 'Inert', 'plain', 'kind_of',
+           'TEXT', 'NUMBERS', 'OPAQUE', 'find', 'check_archive', 'load_npy', 'load_npz', 'Inert', 'plain', 'kind_of',
            'read_pickle', 'fetch_weights', 'pinned', 'read_text', 'read_json', 'read_mat']
 
 # %% ../nbs/06_files.ipynb #imports
@@ -453,7 +453,7 @@ def read_json(
 WIDTH = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8,    # bytes of a number
          16: 1, 17: 2, 18: 4}                                            # and of a letter
 ARRAY, PACKED = 14, 15
-CELL, STRUCT, TEXT, NUMBERS = 1, 2, 4, range(6, 16)                      # kinds of arrays
+CELL, STRUCT, TEXT, NUMBERS, OPAQUE = 1, 2, 4, range(6, 16), 17            # kinds of arrays
 
 def _need(ok, what, found):
     if not ok:
@@ -468,8 +468,8 @@ def _unpacked(body):
           'another length')
     return memoryview(out)
 
-def _elements(data, order):
-    "Type and bytes of each element, one after another; packed ones unpacked."
+def _elements(data, order, unpack=True):
+    "Type and bytes of each element, one after another; packed ones unpacked, or as they are."
     at = 0
     while at < len(data):
         _need(len(data) - at >= 8, 'a type and a length', f'{len(data) - at} bytes')
@@ -480,16 +480,19 @@ def _elements(data, order):
         _need(size <= (4 if short else len(data) - start), 'a length that fits', f'{size:,}')
         body = data[start:start + size]
         at = at + 8 if short else start + size + (0 if kind == PACKED else -size % 8)
-        yield from _elements(_unpacked(body), order) if kind == PACKED else [(kind, body, short)]
+        yield from (_elements(_unpacked(body), order) if kind == PACKED and unpack
+                    else [(kind, body, short)])
 
 
 # %% ../nbs/06_files.ipynb #check_array
 def _head(parts, order):
     "Kind, count of values, name, and whether they are complex, from the first three elements."
-    (first, flags, short), (second, axes, _), (third, name, _) = (next(parts, (0, b'', 0))
-                                                                  for _ in range(3))
-    _need((first, len(flags), short, second, third) == (6, 8, 0, 5, 1), 'kind, axes and a name',
-          f'types {first}, {second}, {third}')
+    first, flags, short = next(parts, (0, b'', 0))
+    plain = (first, len(flags), short) == (6, 8, 0) and flags[0 if order == '<' else 3] != OPAQUE
+    second, axes, _ = next(parts, (0, b'', 0)) if plain else (5, struct.pack(order + 'ii', 0, 0), 0)
+    third, name, _ = next(parts, (0, b'', 0))
+    _need((first, len(flags), short) == (6, 8, 0) and second in (5, 6) and third in (1, 16),
+          'kind, axes and a name', f'types {first}, {second}, {third}')
     shape = struct.unpack(f'{order}{len(axes)//4}i', axes[:len(axes)//4*4])
     _need(len(axes) % 4 == 0 and 2 <= len(shape) <= 32 and min(shape) >= 0,
           'two axes or more', shape)
@@ -534,10 +537,14 @@ def _check_mat(data, names):
     order = {b'\x00\x01IM': '<', b'\x01\x00MI': '>'}.get(bytes(data[124:128]))
     _need(order and 0 not in data[:4], 'the head of a MATLAB 5 file', bytes(data[124:128]))
     found = []
-    for kind, body, _ in _elements(data[128:], order):
-        _need(kind == ARRAY, 'an array', f'type {kind}')
-        name = _head(_elements(body, order), order)[2]
+    for kind, body, _ in _elements(data[128:], order, unpack=False):
+        _need(kind in (ARRAY, PACKED), 'an array', f'type {kind}')
+        top = zlib.decompressobj().decompress(body, 4096)[8:] if kind == PACKED else body
+        name = _head(_elements(top, order), order)[2]
         if name in names:
+            if kind == PACKED:
+                (inside, body, _), = _elements(_unpacked(body), order)
+                _need(inside == ARRAY, 'an array', f'type {inside}')
             _check_array(body, order)
             found.append(name)
     _need(len(set(found)) == len(found), 'each name once', found)

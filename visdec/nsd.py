@@ -197,6 +197,9 @@ def nsd_regions(
         if not path.is_file():
             continue
         values = read_surface_labels(folder, file) if like is None else read_labels(path, like)[0]
+        if values.shape != mask.shape:
+            raise DataError('labels and mask are of two surfaces', f'{mask.size:,} vertices',
+                            f'{values.size:,}', path)
         if not -1 <= values.min() <= values.max() <= len(names):
             raise DataError('unknown labels', f'-1 to {len(names)}',
                             f'{values.min()} to {values.max()}',
@@ -247,7 +250,7 @@ def find_surfaces(
     "The session files of one subject on the surface; a session needs both sides."
     found = {}
     for f in sorted(Path(folder).glob('?h.betas_session*')):
-        if m := re.fullmatch(r'([lr]h)\.betas_session(\d\d)\.mg[hz]', f.name):
+        if m := re.fullmatch(r'([lr]h)\.betas_session(\d\d)\.mgh', f.name):
             found.setdefault(int(m[2]), {})[m[1]] = f
     whole = {s: tuple(f[k] for k in SIDES) for s, f in found.items() if len(f) == 2}
     wanted = sorted(found) if sessions is None else sorted(set(sessions))

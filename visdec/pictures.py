@@ -180,8 +180,13 @@ def _of_people(found, ids, by_name):
     if not by_name or '' in whose or len(whose) < 2:
         raise DataError('not the answers of several subjects', 'SUBJECT/ID.png of two or more, '
                         'matched by name', [*found][:3], 'pred', 'leave subjects out for one')
-    return {(subject, i): [names[s] for s in samples] for subject, names in whose.items()
-            for i, samples in match(names, ids).items()}
+    answers = {(subject, i): [names[s] for s in samples] for subject, names in whose.items()
+               for i, samples in match(names, ids).items()}
+    many = {subject: len(samples) for (subject, _), samples in answers.items()}
+    if len(set(many.values())) > 1:
+        raise DataError('subjects have different numbers of samples', 'as many of each', many,
+                        'pred')
+    return answers
 
 # %% ../nbs/29_pictures.ipynb #opened
 def opened(

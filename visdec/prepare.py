@@ -222,7 +222,7 @@ def _check_options(kind, subject, options):
     if subject and kind not in (*SUBJECTS, 'sim'):
         raise DataError('this kind of data has one subject', 'no name', subject, kind)
 
-PLACES = 'source', 'images', 'rois', 'mask', 'derivatives'        # options that name a place
+PLACES = 'source', 'images', 'rois', 'mask', 'derivatives', 'betas'   # options that name a place
 
 def _in_full(asked):
     "What was asked for, places in full: `src/`, `./src` and a link to it are all `src`."
@@ -279,6 +279,9 @@ def prepare(
     options = {k: v for k,v in told.items() if v != '' and (v or v is False)}
     _check_options(kind, subject, options | (dict(dlabel=dlabel) if dlabel else {}))
     subjects = [subject] if subject else subjects_of(kind, src)
+    if options.get('betas') and len(subjects) > 1:
+        raise DataError('one estimate cannot serve several subjects', 'one subject', subjects,
+                        '--betas', 'call once for each, with --subject')
     folders = [Path(out)/_named(s) if kind in SUBJECTS else Path(out) for s in subjects]
     for s, target in tqdm(list(zip(subjects, folders)), desc=f'prepare {kind}',
                           disable=not progress):
