@@ -76,8 +76,9 @@ def _new_subject(subjects, trials, asked):
                         f'--data {c.study.data}' + f' --device {device}'*bool(device), '--subjects')
     found = new_subject(c.study.world, subjects, trials, c.seed, c.study.brain)
     print(f'Simulated, {c.study.world}, {c.study.brain} brain, world {c.seed}: subject {subjects} '
-          f'is new, with {trials} labelled trials;\nthe others have all of theirs. No picture is decoded: each '
-          'trial is identified among\nthe test pictures by what early vision computes.\n')
+          f'is new, with {trials} labelled trials;\nthe others have all of theirs. '
+          'No picture is decoded: each trial is identified among\n'
+          'the test pictures by what early vision computes.\n')
     print(new_subject_text(found))
 
 # %% ../nbs/99_cli.ipynb #demo
