@@ -222,14 +222,10 @@ def _people(side, each, table, orders, sign, seed):
         return {}
     ends = crossed_interval(np.stack([s['x'] for s in subjects.values()]), seed=seed)[1:]
     low, high = sorted(sign*v for v in ends)
-    def line(x, p): return _signed(interval(x, seed=seed), sign) | dict(n=len(x), p=p)
-    found = dict(low=low, high=high, subjects={str(k): line(**s) for k, s in subjects.items()})
+    told = {str(k): _group(sign*s['x'], seed) | dict(p=s['p']) for k, s in subjects.items()}
+    found = dict(low=low, high=high, subjects=told)
     p = [s['p'] for s in subjects.values()]
     return found | ({} if None in p else dict(replication=replication_text(replication(p))))
-
-def _signed(found, sign):
-    low, high = sorted((sign*found.low, sign*found.high))
-    return dict(value=sign*found.value, low=low, high=high)
 
 # %% ../nbs/55_judge.ipynb #score
 @dataclass

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2])), sys.path.insert(0, str(Path(__file__).resolve().parent))
-from separate_study import SINGLE, gains, identified, looks
+from separate_study import SINGLE, gains, gains_text, identified, looks
 from visdec.brains import aligned, encoding, matched, mean_reading, other_brains, reading_by, trunk_of, trunk_reading
 from visdec.core import atomic_file, rng
 from visdec.ridge import ridge_features
@@ -93,9 +93,8 @@ def summed(rows):
 
 def table(rows):
     for r in summed(rows):
-        cells = (f"{v['value']:.3f} {v['gain']:+.3f} [{v['low']:+.3f} {v['high']:+.3f}]"
-                 for t in ('single', 'mean') for v in r['over']['voxels'][t].values())
-        print(f"{r['brain']:8s} {r['labels']:4d} {r['way']:26s} {r['worlds']} worlds | " + ' | '.join(cells))
+        over = gains_text(r['over']['voxels'])
+        print(f"{r['brain']:8s} {r['labels']:4d} {r['way']:26s} {r['worlds']} worlds | {over}")
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -102,11 +102,14 @@ def summed(rows):
             found.append(line)
     return found
 
+def gains_text(found):
+    "What `gains` gives, in one line."
+    return ' | '.join(f"{v['value']:.3f} {v['gain']:+.3f} [{v['low']:+.3f} {v['high']:+.3f}]"
+                      for t in ('single', 'mean') for v in found[t].values())
+
 def table(rows):
     for r in summed(rows):
-        cells = (f"{v['value']:.3f} {v['gain']:+.3f} [{v['low']:+.3f} {v['high']:+.3f}]"
-                 for t in ('single', 'mean') for v in r[t].values())
-        print(f"{r['brain']:9s} {r['labels']:4d} {r['space']:9s} | " + ' | '.join(cells), *r.get('names', ()))
+        print(f"{r['brain']:9s} {r['labels']:4d} {r['space']:9s} | " + gains_text(r), *r.get('names', ()))
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
