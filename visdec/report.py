@@ -95,7 +95,8 @@ def sentence(
             parts.append(above(other, p))
         else:
             gap = s['value'] - rest[other][name]['value']
-            word = 'no different from' if p >= DIFFERENT else 'better than' if gap > 0 else 'worse than'
+            word = 'better than' if gap > 0 else 'worse than'
+            word = word if p < DIFFERENT else 'no different from'
             parts.append(
                 f'{word} {other} ({cell(rest[other][name])}, difference {gap:+.2f}, {p_text(p)})')
     return f"{name}: {cell(s)}" + ''.join(f'; {p}' for p in parts) + '.'
