@@ -453,6 +453,7 @@ def ladder(
     rows:str='', # names of rows, several with commas; empty: all honest ones
     decoder:str='', # your own: module:Class, several with commas
     twins:bool=False, # each decoder also fitted on shuffled pairs
+    set:list=(), # a setting of all rows, such as parts.shipped=true; may be repeated
     out:str='visdec-ladder', # folder; call again to go on
     device:str='', # cpu, cuda, cuda:1, mps; empty: a GPU when there is one
 ):
@@ -467,7 +468,7 @@ def ladder(
     except ValueError:
         raise DataError('seeds are whole numbers', '0 or 0,1,2', seeds, '--seeds') from None
     config = LadderConfig(data, path, subject, preset, numbers, listed(rows), listed(decoder),
-                          twins)
+                          twins, tuple(set))
     def say(line): print(line, flush=True)
     found = run_ladder(config, out, say, device or None)
     print('\n' + ladder_text(found) + '\n')

@@ -18,6 +18,7 @@ import torch
 
 from .core import DataError, atomic_file, fingerprint
 from .files import read_json
+from .settings import words
 from .sim import world_of
 from .stages import Stages, load_arrays, save_arrays, writing
 from .stats import holm, interval, nested_interval, paired_test
@@ -26,7 +27,8 @@ from .cost import peak_gb, processor
 from .parts import load_parts, suited
 from .scores import (PCC, SSIM, Row, identification, look_identification, score_rows,
                            scores_for)
-from .rungs import LadderConfig, Rung, Site, held_out, rungs_of, subjects_of, twin_name
+from .rungs import (LadderConfig, Rung, Site, held_out, places_of, rungs_of, subjects_of,
+                          twin_name)
 from .presets import make_config, method_part
 
 # %% ../nbs/84_ladder.ipynb #sites
@@ -39,7 +41,7 @@ def open_site(
 ) -> Site:
     "One study, with what comes ready for it."
     more = {k: v for k, v in dict(path=config.path, subject=subject).items() if v}
-    c = make_config(config.preset, config.data, seed=seed, **more)
+    c = make_config(config.preset, config.data, words(config.changes), seed=seed, **more)
     size = c.study.size or world_of(c.study.world).size
     parts, _ = load_parts(**asdict(c.parts) | dict(shipped=size*c.parts.shipped))
     c = suited(c, parts)
@@ -156,7 +158,11 @@ def ladder_scores(
         known, most = study.pairs().pictures[:], min(50, len(test.shown))
         return [identification(2), look_identification(known, most), PCC, SSIM]
     found = {s.name: s for s in scores_for(study, test, None)}
-    return [found.pop('two-way'), *found.values()]
+    first = [found.pop('two-way')]
+    if np.ptp(test.shown, -1).any():                             # in colour
+        first.append(look_identification(study.pairs().pictures[:], min(50, len(test.shown)),
+                                         places_of(len(test.shown[0]))))
+    return [*first, *found.values()]
 
 # %% ../nbs/84_ladder.ipynb #climb_site
 class Climbed(NamedTuple):

@@ -150,6 +150,7 @@ class LadderConfig:
     rows: tuple = ()             # names of RUNGS or ASIDE; () takes all of RUNGS
     decoders: tuple = ()         # your own: 'module:Class'
     twins: bool = False          # each decoder also fitted on shuffled pairs
+    changes: tuple = ()          # settings of all rows, such as 'parts.shipped=true'
 
     def __post_init__(self):
         known = dict(data=('sim', 'digits69', 'recording'), preset=('tiny', 'small', 'medium'))
