@@ -10,7 +10,7 @@ __all__ = ['RUNGS', 'ASIDE', 'Site', 'Rung', 'the_method', 'codec_of', 'places_o
 # %% ../nbs/66_rungs.ipynb #imports
 import copy, importlib, os, sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -99,18 +99,18 @@ def size_of(site):
     "The preset of a rival: it has two that run on a laptop."
     return 'tiny' if site.preset == 'tiny' else 'small'
 
-def ssae_of(site):
+def ssae_of(site, **own):
     "The self-supervised pair of encoder and decoder."
     from visdec.ssae import SelfSupervised, ssae_config
-    return SelfSupervised(ssae_config(size_of(site)), site.device)
+    return SelfSupervised(replace(ssae_config(size_of(site)), **own), site.device)
 
-def gan_of(site, vae=False):
+def gan_of(site, vae=False, **own):
     "The instance-conditioned GAN, or the VAE-GAN."
     if vae:
         from visdec.vaegan import VaeGan, vaegan_config
         return VaeGan(vaegan_config(size_of(site)), site.device)
     from visdec.icgan import InstanceGan, icgan_config
-    return InstanceGan(icgan_config(size_of(site)), site.device)
+    return InstanceGan(replace(icgan_config(size_of(site)), **own), site.device)
 
 # %% ../nbs/66_rungs.ipynb #RUNGS
 RUNGS = [
@@ -135,6 +135,12 @@ RUNGS = [
 
 ASIDE = [Rung('DC-LDM tuned on test responses', 'decoder',
               lambda site: rival_of(site, again='train and test'), 'transductive'),
+         Rung('SS-AE tuned on test responses', 'decoder',
+              lambda site: ssae_of(site, unlabelled='test'), 'transductive'),
+         Rung('SS-AE weighed by test repeats', 'decoder',
+              lambda site: ssae_of(site, weigh='test repeats'), 'transductive'),
+         Rung('IC-GAN stretched by the test batch', 'decoder',
+              lambda site: gan_of(site, standardise='test batch'), 'transductive'),
          Rung('DC-LDM without second masking', 'decoder', lambda site: rival_of(site, again=''),
               'phase 1 alone')]
 

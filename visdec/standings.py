@@ -137,7 +137,7 @@ def versus(
                         fix='run the ladder again in its folder: finished rows are kept')
     sites = {s: {r: {k: np.array(v.split(), float) for k, v in scores.items()}
                  for r, scores in rows.items()} for s, rows in found.each.items()}
-    shared = found.config.data == 'recording'
+    shared = found.about.get('shared', found.config.data == 'recording')
     tests = {o: compared(sites, row, o, score, shared, seed) for o in others}
     higher = {o: sum(s[row][score].mean() > s[o][score].mean() for s in sites.values())
               for o in others}
