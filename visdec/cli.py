@@ -461,7 +461,7 @@ def ladder(
     from pathlib import Path
     from visdec.core import DataError, atomic_file
     from visdec.ladder import LadderConfig, run_ladder
-    from visdec.standings import ladder_html, ladder_text, replicated
+    from visdec.standings import ladder_html, ladder_text, replicated, sites_text
     def listed(text): return tuple(filter(None, (v.strip() for v in text.split(','))))
     try:
         numbers = tuple(map(int, listed(seeds)))
@@ -472,6 +472,7 @@ def ladder(
     def say(line): print(line, flush=True)
     found = run_ladder(config, out, say, device or None)
     print('\n' + ladder_text(found) + '\n')
+    print(*sites_text(found, 'two-way'), sep='\n')
     for line in found.table[1:]:
         if words := replicated(found, line['decoder'], 'two-way'):
             print(f"{line['decoder']}: {words}")
