@@ -20,8 +20,7 @@ from visdec.core import atomic_file, rng
 from visdec.god import number_of
 from visdec.sim import simulate
 
-ROWS = ('mean picture', 'ridge', 'posterior mean', 'embedding painter', 'DC-LDM', 'DC-LDM tuned on test responses',
-        'DC-LDM without second masking', 'this method')
+ROWS = ('mean picture', 'ridge', 'posterior mean', 'embedding painter', 'DC-LDM', 'DC-LDM tuned on test responses', 'this method')
 SHIPPED = ('parts.shipped=true', 'finetune.steps=0', 'sampling.steps=12', 'sampling.guidance=2')
 KIND = dict(train=1, test=2, imagery=3)
 
