@@ -49,6 +49,8 @@ class Rung(NamedTuple):
 
     @property
     def simple(self): return self.role in ('floor', 'baseline')
+    @property
+    def transductive(self): return self.about.startswith('transductive')
 
 # %% ../nbs/66_rungs.ipynb #helpers
 def the_method(
@@ -134,13 +136,17 @@ RUNGS = [
     Rung('this method', 'decoder', the_method, 'contrast, attend, diffuse')]
 
 ASIDE = [Rung('DC-LDM tuned on test responses', 'decoder',
-              lambda site: rival_of(site, again='train and test'), 'transductive'),
+              lambda site: rival_of(site, again='train and test'),
+              'transductive: its encoder learns from test responses'),
          Rung('SS-AE tuned on test responses', 'decoder',
-              lambda site: ssae_of(site, unlabelled='test'), 'transductive'),
+              lambda site: ssae_of(site, unlabelled='test'),
+              'transductive: it learns from test responses'),
          Rung('SS-AE weighed by test repeats', 'decoder',
-              lambda site: ssae_of(site, weigh='test repeats'), 'transductive'),
+              lambda site: ssae_of(site, weigh='test repeats'),
+              'transductive: test repeats say which voxels count'),
          Rung('IC-GAN stretched by the test batch', 'decoder',
-              lambda site: gan_of(site, standardise='test batch'), 'transductive'),
+              lambda site: gan_of(site, standardise='test batch'),
+              'transductive: the test batch stretches what is read'),
          Rung('DC-LDM without second masking', 'decoder', lambda site: rival_of(site, again=''),
               'phase 1 alone')]
 
