@@ -47,10 +47,11 @@ def _run(until, out, device, foretell=False, **asked):
     return run(c, out, device=device or None, until=until, say=say, foretell=foretell)
 
 def _finish(results):
-    from visdec.report import table_text, verdict, write_report
+    from visdec.report import ALLOWED, table_text, verdict, write_report
     print('\n' + table_text(results.table) + '\n')
     for line in verdict(results.table):
         print('- ' + line)
+    print(ALLOWED)
     seconds, peak = sum(results.about['seconds'].values()), results.about['peak_gb']
     simulated = 'Simulated data. ' if results.config.study.data == 'sim' else ''
     print(f'\n{simulated}{seconds:.0f} s of work in its stages, peak memory {peak} GB')

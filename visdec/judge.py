@@ -369,7 +369,8 @@ def _line(bench, sides, score, orders, seed, kinds):
             line[side.name]['p'] = paired_test(own, rival, kind, seed=seed).p
     if kinds is not None and own is not None:
         sign = 1 if better else -1
-        line['groups'] = {str(g): _group(sign*own[kinds == g], seed, chance_level(score) is not None)
+        shares = chance_level(score) is not None
+        line['groups'] = {str(g): _group(sign*own[kinds == g], seed, shares)
                           for g in np.unique(kinds)}
     return line
 
