@@ -282,7 +282,8 @@ def prepare(
     if 'kind' in asked:
         asked['rows'] = asked.pop('kind')
     folders = P.prepare(source, src, out, **asked)
-    print(P.describe_text([P.describe(open_prepared(f)) for f in folders]))
+    from visdec.first_look import describe, describe_text
+    print(describe_text([describe(open_prepared(f)) for f in folders]))
     print(*(f'written: {f}' for f in folders), sep='\n')
 
 def fetched(source, src):
