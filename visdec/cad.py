@@ -418,7 +418,7 @@ def conditioner(self:ContrastAttendDiffuse,
     pairs, # of the training trials
     seed:int, # of first weights and folds
     found:dict=None, # from `errors`, where the prior learned from warps
-    noise=None, # rest in the units of the pairs, see `Study.noise`
+    spaces=(), # of voxels, that the readout may choose
 ): # conditioner; cross-fitted readings, or None where responses teach
     "What stands between encoder and denoiser."
     c, d = self.config.conditioner, self.config.denoiser
@@ -434,15 +434,23 @@ def conditioner(self:ContrastAttendDiffuse,
     pictures = pairs.pictures[:]
     seen = prior.labels.standardise(seen_of(encode(codec, pictures).to(prior.labels.device),
                                             pictures))
-    spaces = ()
-    if c.space == 'chosen':
-        if noise is None:
-            raise DataError('no rest to learn the noise from', 'rest of one subject and its task',
-                            'none', 'conditioner.space', "use 'voxels'; see chapter 26")
-        samples = rest_noise(noise, pairs.x)
-        spaces = whitened(samples, pairs.x), separated(samples, pairs.x, seed)
     return made, fit_readout(made, pairs.x, seen, pairs.groups, seed=seed, progress=self.progress,
-                             device=self.device, spaces=spaces)
+                             device=self.device, spaces=spaces or ())
+
+@patch
+def spaces(self:ContrastAttendDiffuse,
+    study:Study, # with rest in the units of its task
+    seed:int=0, # which blocks of time make a half
+) -> tuple: # of `Space`; none where voxels are read as they are
+    "Views of the voxels that rest and all training responses make, whether labelled or not."
+    if self.config.conditioner.space != 'chosen':
+        return ()
+    if study.noise is None:
+        raise DataError('no rest to learn the noise from', 'rest of one subject and its task',
+                        'none', 'conditioner.space', "use 'voxels'; see chapter 26")
+    x = study.seen.of('train').x
+    noise = rest_noise(study.noise, x)
+    return whitened(noise, x), separated(noise, x, seed)
 
 # %% ../nbs/47_cad.ipynb #diffuse-fit
 @patch
@@ -456,7 +464,8 @@ def diffuse(self:ContrastAttendDiffuse,
     base = seed if self.base_seed is None else self.base_seed
     found = self.errors(codec, study, base) if c.warp.each else None
     def make(out):
-        told, readings = self.conditioner(encoder, codec, prior, pairs, seed, found, study.noise)
+        told, readings = self.conditioner(encoder, codec, prior, pairs, seed, found,
+                                          self.spaces(study, seed))
         done = finetune(told, copy.deepcopy(prior.unet), codec, pairs.x, pairs.pictures, c.finetune,
                         c.conditioner.train_unet, c.conditioner.noise, c.conditioner.drop,
                         c.conditioner.mix, c.conditioner.blank, readings=readings,
@@ -471,7 +480,8 @@ def diffuse(self:ContrastAttendDiffuse,
     if found is not None:
         needs |= dict(errors=found)
     if c.conditioner.space == 'chosen':
-        needs |= dict(noise=study.noise, halves='blocks of time')
+        needs |= dict(noise=study.noise, evoked=study.seen.of('train').x,
+                      halves='blocks of time')
     label = self.label + (f'-seed{seed}' if self.base_seed not in (None, seed) else '')
     logging.disable_progress_bar()                # of diffusers, when a pipeline is read
     pipe = self.stage('finetune', needs, make, BrainToImagePipeline.from_pretrained, label)
