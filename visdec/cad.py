@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TRAININGS', 'PRESETS', 'WHERE', 'VERSIONS', 'ROUNDS', 'FOLDS', 'CadConfig', 'cad_config', 'Parts', 'lacking',
-           'refuse_lack', 'ContrastAttendDiffuse', 'read_errors', 'told_batch', 'train_told', 'set_reader']
+           'refuse_lack', 'ContrastAttendDiffuse', 'spaces_of', 'read_errors', 'told_batch', 'train_told', 'set_reader']
 
 # %% ../nbs/47_cad.ipynb #imports
 import copy, shutil, tempfile, weakref
@@ -191,6 +191,19 @@ class ContrastAttendDiffuse:
 VERSIONS = dict(pretrain=1, image=1, tune=1, codec=1, errors=1, prior=1, finetune=3)  # of code
 
 # %% ../nbs/47_cad.ipynb #contrast
+def spaces_of(
+    study:Study, # with rest in the units of its task
+    asked:str, # setting that wants them
+    seed:int=0, # which blocks of time make a half
+) -> tuple: # of `Space`: whitened, separated
+    "Views of the voxels that rest and all training responses make, whether labelled or not."
+    if study.noise is None:
+        raise DataError('no rest to learn the noise from', 'rest of one subject and its task',
+                        'none', asked, "use 'voxels'; see chapter 26")
+    x = study.seen.of('train').x
+    noise = rest_noise(study.noise, x)
+    return whitened(noise, x), separated(noise, x, seed)
+
 @patch
 def contrast(self:ContrastAttendDiffuse,
     study:Study, # what to learn from
@@ -202,11 +215,15 @@ def contrast(self:ContrastAttendDiffuse,
     if given is not None:
         model = given if measured(given) == wide else adapted(given, wide)
         return model.to(pick_device(self.device))
-    x = study.unlabelled()
+    x, turn = study.unlabelled(), None
+    if c.brain.target == 'signal':
+        turn = spaces_of(study, 'brain.target', seed)[1].turn
     def make(out):
-        return pretrain(x, c.brain.sizes(), c.pretrain, c.brain.hide, held=study.held(),
+        return pretrain(x, c.brain.sizes(), c.pretrain, c.brain.hide, held=study.held(), turn=turn,
                         **self.how(out, seed)).model
     needs = dict(x=x, brain=c.brain, training=c.pretrain, seed=seed)
+    if turn is not None:
+        needs |= dict(turn=turn)
     model = self.stage('pretrain', needs, make, DCMAE.from_pretrained)
     return model if measured(model) == wide else adapted(model, wide).to(model.device)
 
@@ -442,15 +459,9 @@ def spaces(self:ContrastAttendDiffuse,
     study:Study, # with rest in the units of its task
     seed:int=0, # which blocks of time make a half
 ) -> tuple: # of `Space`; none where voxels are read as they are
-    "Views of the voxels that rest and all training responses make, whether labelled or not."
-    if self.config.conditioner.space != 'chosen':
-        return ()
-    if study.noise is None:
-        raise DataError('no rest to learn the noise from', 'rest of one subject and its task',
-                        'none', 'conditioner.space', "use 'voxels'; see chapter 26")
-    x = study.seen.of('train').x
-    noise = rest_noise(study.noise, x)
-    return whitened(noise, x), separated(noise, x, seed)
+    "The views that a readout may choose; none where voxels are read as they are."
+    chosen = self.config.conditioner.space == 'chosen'
+    return spaces_of(study, 'conditioner.space', seed) if chosen else ()
 
 # %% ../nbs/47_cad.ipynb #diffuse-fit
 @patch

@@ -21,13 +21,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2])), sys.path.insert(0,
 from separate_study import gains, gains_text
 from visdec.cad import ContrastAttendDiffuse
 from visdec.core import atomic_file, rng
+from visdec.features import JUDGES, WorldEvaluator, kind_names, train_evaluator
 from visdec.metrics import correlations, n_way
 from visdec.parts import load_parts, suited
 from visdec.pipeline import decoded, roster
 from visdec.presets import make_config
-from visdec.scores import look_identification, scores_for
+from visdec.scores import category_score, look_identification
 from visdec.sim import world_of
-from visdec.stages import Stages
+from visdec.stages import Stages, save_model
 from visdec.study import open_study
 
 SCORES = 'two', 'fifty'
@@ -76,7 +77,9 @@ def one_fit(seed, labels, space, folder, say):
     told = method.pipe.conditioner.told
     seen = told.standardise(seen_of(encode(method.codec, test.shown).to('cpu'), test.shown))[:, :told.mean.shape[1]]
     seen, known = seen.flatten(1).double().numpy(), study.with_rec(study.seen).pairs().pictures[:]
-    kind = next(s for s in scores_for(study.with_rec(study.seen), test, stages, seed, 'cpu', False) if s.name.startswith('kind'))
+    def make(out): return train_evaluator(study.world, seed, out, False, 'cpu', 'kind').model
+    judge = stages(JUDGES['kind'], dict(world=study.world, seed=seed), make, save_model, WorldEvaluator.from_pretrained)
+    kind = category_score(judge, kind_names(test.category, seed), min(50, len(judge.config.categories)), 'kind')
     judges = look_identification(known, 2), look_identification(known, len(test.shown)), kind
     row = dict(world=seed, labels=n, space=space, view=method.pipe.conditioner.config.view, kind_chance=kind.chance)
     for what, part, target in (('mean', test.mean, test.target), ('single', test.single, test.target_single)):
