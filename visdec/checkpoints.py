@@ -6,12 +6,13 @@
 __all__ = ['CONFIGS', 'LAYOUTS', 'TIME', 'UNET_NAMES', 'RESNET_NAMES', 'VQ_NAMES', 'harmless', 'read_reference',
            'compare_weights', 'compare_text', 'dcmae_from_reference', 'brain_names', 'crossmodal_from_reference',
            'nearest_positions', 'below', 'time_names', 'condition_from_reference', 'encoder_half',
-           'encoder_from_reference', 'unet_name', 'vq_name', 'compvis_state', 'unet_from_compvis', 'vq_from_compvis']
+           'encoder_from_reference', 'unet_name', 'vq_name', 'compvis_state', 'unet_from_compvis', 'vq_from_compvis',
+           'kl_from_compvis']
 
 # %% ../nbs/45_checkpoints.ipynb #imports
 import json, re
 import torch
-from diffusers import UNet2DConditionModel, VQModel
+from diffusers import AutoencoderKL, UNet2DConditionModel, VQModel
 from .core import DataError
 from .files import read_pickle
 from .contrast import DCMAE
@@ -291,9 +292,9 @@ def _back(name):
     return name
 
 def compvis_state(
-    unet:UNet2DConditionModel, codec:VQModel, # one latent diffusion model
+    unet:UNet2DConditionModel, codec:VQModel|AutoencoderKL, # one latent diffusion model
 ) -> dict: # weights as CompVis' `model.ckpt` names and shapes them
-    "The way back of `unet_from_compvis` and `vq_from_compvis`."
+    "The way back of `unet_from_compvis`, `vq_from_compvis` and `kl_from_compvis`."
     layers, near = unet.config.layers_per_block, ['Attn' in k for k in unet.config.down_block_types]
     levels = len(codec.config.block_out_channels)
     def pixel(k, v):
@@ -326,15 +327,29 @@ def unet_from_compvis(
     return _fill(model, own)
 
 # %% ../nbs/45_checkpoints.ipynb #vq_from_compvis
+def _codec_weights(state, levels):
+    "A codec's weights in diffusers' names; attention was stored as convolutions of one pixel."
+    state = below(_tensors(state), 'first_stage_model.')
+    named = {vq_name(k, levels): v for k,v in state.items() if not k.startswith('loss.')}
+    return {k: v[:, :, 0, 0] if '.attentions.' in k and v.ndim == 4 else v
+            for k,v in named.items()}
+
 def vq_from_compvis(
     state:dict, # published names, with or without 'first_stage_model.'; its training loss stays out
     config, # settings of a VQModel: a dict or JSON, bare or as its 'diffusers_config'
 ) -> VQModel: # in eval mode
-    "diffusers' codec with CompVis' weights; attention was stored as convolutions of one pixel."
-    state = below(_tensors(state), 'first_stage_model.')
+    "diffusers' codec of codes with CompVis' weights."
     settings = dict(scaling_factor=1.) | _settings(config)[0]
     _need(settings, ['block_out_channels', 'num_vq_embeddings'], 'config')
-    levels = len(settings['block_out_channels'])
-    named = {vq_name(k, levels): v for k,v in state.items() if not k.startswith('loss.')}
-    flat = {k: v[:, :, 0, 0] if '.attentions.' in k and v.ndim == 4 else v for k,v in named.items()}
-    return _fill(VQModel(**settings), flat)
+    weights = _codec_weights(state, len(settings['block_out_channels']))
+    return _fill(VQModel(**settings), weights)
+
+def kl_from_compvis(
+    state:dict, # published names, with or without 'first_stage_model.'; its training loss stays out
+    config, # settings of an AutoencoderKL: a dict or JSON, bare or as its 'diffusers_config'
+) -> AutoencoderKL: # in eval mode
+    "diffusers' codec of means and deviations with CompVis' weights."
+    settings = _settings(config)[0]
+    _need(settings, ['block_out_channels', 'scaling_factor'], 'config')
+    weights = _codec_weights(state, len(settings['block_out_channels']))
+    return _fill(AutoencoderKL(**settings), weights)

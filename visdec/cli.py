@@ -307,7 +307,8 @@ def named_options(config, source):
 def look(src, source, asked):
     "Print a first look at a BIDS study; 2 where something would stop its preparation."
     from visdec.core import DataError
-    from visdec.prepare import first_look, look_text, subjects_of
+    from visdec.first_look import first_look, look_text
+    from visdec.prepare import subjects_of
     if source != 'bids':
         raise DataError('only a BIDS study is looked at before it is prepared', 'bids', source,
                         '--dry-run')
@@ -351,7 +352,7 @@ def inspect(
         raise DataError('these options are for a study that is not prepared yet', '--bids',
                         [f'--{k}'.replace('_', '-') for k in asked] or '--config', folder)
     from visdec.core import atomic_file
-    from visdec.prepare import describe, describe_text, draw_ceilings, draw_sheet
+    from visdec.first_look import describe, describe_text, draw_ceilings, draw_sheet
     from visdec.study import folders_in, open_prepared
     def drawn_to(drawn, file):
         drawn.kind = 'jpeg' if Path(file).suffix.lower() in ('.jpg', '.jpeg') else 'png'
@@ -359,7 +360,7 @@ def inspect(
             tmp.write_bytes(drawn.to_bytes())
         print(f'figure: {file}')
     if is_pictures(folder):
-        from visdec.prepare import look_pictures, sheet_text
+        from visdec.first_look import look_pictures, sheet_text
         stimuli, told = look_pictures(folder)
         print(sheet_text(told))
         if figure:

@@ -21,7 +21,7 @@ from .core import DataError, derive, pick_device
 from .files import read_json
 from .floors import check_fitted
 from .look import seen_of
-from .parts import is_hub_id
+from .ldm import is_hub_id
 from .recording import Squares, responses_of
 from .ridge import LinearMap, ridge_features
 from .sampler import afresh, make_scheduler, start_noise

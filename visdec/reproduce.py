@@ -22,7 +22,8 @@ from .attend import CrossModal, settings_of
 from .unet import time_dim, unet_config, xattn_parameters
 from .decode import BrainConditioner, encoder_settings
 from .cad import WHERE, Parts, lacking
-from .parts import is_hub_id, load_parts, suited
+from .ldm import is_hub_id
+from .parts import load_parts, suited
 from .pipeline import STAGES, run
 from .presets import Config, make_config
 

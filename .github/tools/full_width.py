@@ -18,7 +18,7 @@ def write_ldm(path):
     "A checkpoint with the names and shapes of cin256-v2, random."
     from diffusers import UNet2DConditionModel, VQModel
     from visdec.checkpoints import compvis_state
-    from visdec.parts import CIN256, VQ_CIN, unet_settings, vq_settings
+    from visdec.ldm import CIN256, VQ_CIN, unet_settings, vq_settings
     torch.manual_seed(0)
     state = compvis_state(UNet2DConditionModel(**unet_settings(CIN256)), VQModel(**vq_settings(VQ_CIN)))
     state['cond_stage_model.embedding.weight'] = torch.randn(1001, 512)

@@ -372,7 +372,7 @@ class settings:
         (d/'ldm.yaml').write_text('model:\n  params:\n    linear_start: 0.0015\n    unet_config: {params: {a: 1, b: [1, 2]}}\n'
                                   '    first_stage_config:\n      params: {n: 8, z: "${model.params.linear_start}"}\n')
     def read(d):
-        from visdec.parts import read_yaml
+        from visdec.ldm import read_yaml
         from visdec.prepare import read_preparation
         return read_preparation(d/'study.toml'), read_yaml(d/'ldm.yaml')
 
