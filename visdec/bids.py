@@ -296,7 +296,7 @@ def _checked(bads, n, path):
     if good.sum() < .5*n:
         raise DataError('most voxels have no level to compare with', 'a scan with its mean',
                         f'{n - good.sum()} of {n} voxels constant, or changes above the mean', path,
-                        'use desc-preproc scans, not cleaned ones')
+                        'use desc-preproc scans, not cleaned ones; betas need numbers in the mask')
     return good
 
 # %% ../nbs/17_bids.ipynb #study_betas

@@ -47,10 +47,11 @@ def _run(until, out, device, foretell=False, **asked):
     return run(c, out, device=device or None, until=until, say=say, foretell=foretell)
 
 def _finish(results):
-    from visdec.report import table_text, verdict, write_report
+    from visdec.report import ALLOWED, table_text, verdict, write_report
     print('\n' + table_text(results.table) + '\n')
     for line in verdict(results.table):
         print('- ' + line)
+    print(ALLOWED)
     seconds, peak = sum(results.about['seconds'].values()), results.about['peak_gb']
     simulated = 'Simulated data. ' if results.config.study.data == 'sim' else ''
     print(f'\n{simulated}{seconds:.0f} s of work in its stages, peak memory {peak} GB')
@@ -281,7 +282,8 @@ def prepare(
     if 'kind' in asked:
         asked['rows'] = asked.pop('kind')
     folders = P.prepare(source, src, out, **asked)
-    print(P.describe_text([P.describe(open_prepared(f)) for f in folders]))
+    from visdec.first_look import describe, describe_text
+    print(describe_text([describe(open_prepared(f)) for f in folders]))
     print(*(f'written: {f}' for f in folders), sep='\n')
 
 def fetched(source, src):
@@ -454,6 +456,7 @@ def ladder(
     rows:str='', # names of rows, several with commas; empty: all honest ones
     decoder:str='', # your own: module:Class, several with commas
     twins:bool=False, # each decoder also fitted on shuffled pairs
+    set:list=(), # a setting of all rows, such as parts.shipped=true; may be repeated
     out:str='visdec-ladder', # folder; call again to go on
     device:str='', # cpu, cuda, cuda:1, mps; empty: a GPU when there is one
 ):
@@ -461,17 +464,18 @@ def ladder(
     from pathlib import Path
     from visdec.core import DataError, atomic_file
     from visdec.ladder import LadderConfig, run_ladder
-    from visdec.standings import ladder_html, ladder_text, replicated
+    from visdec.standings import ladder_html, ladder_text, replicated, sites_text
     def listed(text): return tuple(filter(None, (v.strip() for v in text.split(','))))
     try:
         numbers = tuple(map(int, listed(seeds)))
     except ValueError:
         raise DataError('seeds are whole numbers', '0 or 0,1,2', seeds, '--seeds') from None
     config = LadderConfig(data, path, subject, preset, numbers, listed(rows), listed(decoder),
-                          twins)
+                          twins, tuple(set))
     def say(line): print(line, flush=True)
     found = run_ladder(config, out, say, device or None)
     print('\n' + ladder_text(found) + '\n')
+    print(*sites_text(found, 'two-way'), sep='\n')
     for line in found.table[1:]:
         if words := replicated(found, line['decoder'], 'two-way'):
             print(f"{line['decoder']}: {words}")

@@ -495,7 +495,7 @@ def paint(self:BrainToImagePipeline,
 def __call__(self:BrainToImagePipeline,
     x, # responses, (trial, voxel), normalised as in training; measured voxels, or padded ones
     samples:int=1, # pictures for each trial
-    steps:int=25, # looks of the sampler
+    steps:int=25, # steps of the sampler
     guidance:float=1., # 1: none
     seed:int=0, # other seeds, other samples
     output_type:str='pil', # 'pil' pictures, or 'np': uint8 (trial, sample, row, col, rgb)
@@ -523,7 +523,7 @@ def decode_array(
     responses, # normalised: a `Recording`, `Responses`, or an array (trial, voxel)
     samples:int=1, # for each trial
     seed:int=0, # of the sampling
-    steps:int=25, # looks of the sampler
+    steps:int=25, # steps of the sampler
     guidance:float=1., # 1: none
 ) -> np.ndarray: # uint8 (trial, sample, row, col, rgb)
     "Decode responses into an array, as the `Decoder` protocol asks."

@@ -562,5 +562,6 @@ def read_mat(
     except Exception as e:                          # scipy raises many kinds, down to zlib.error
         why = str(e) if isinstance(e, DataError) else _why(e)
         raise DataError('this MATLAB file cannot be read', 'a whole file of MATLAB 5', why, path,
-                        'fetch it again; a file of -v7.3 is HDF5: save it with -v7') from None
+                        'fetch it again; -v4 and -v7.3 are other formats: save it with -v7'
+                        ) from None
 

@@ -287,7 +287,7 @@ def _named(held, path):
     "The betas among what a file holds."
     key = next((k for k in BETAS if k in held), None)
     if key is None:
-        raise DataError('no betas are in this file', BETAS, list(held)[:20], path,
+        raise DataError('no betas are in this file', BETAS, list(held)[:20] or 'none of them', path,
                         'use the file of a model of single trials: TYPEB, TYPEC or TYPED')
     return held[key]
 

@@ -181,14 +181,16 @@ def score_cell(
     each, table = _earned(bench, side, score, seed)
     pairs = None if table is None or orders is None else per_picture(sign*table, side.own, side.who)
     got = Scored(per_picture(sign*each, side.own, side.who), pairs)
-    found, level = table_cell(got, orders, seed), chance_level(score)
+    level = chance_level(score)
+    found = table_cell(got, orders, seed, level is not None)
     if level is None and orders is not None:
         level = sign*found['repaired'] if pairs is not None else pair_values(
             bench, side, score, *_wrong_pairs(side, seed)).mean()
     low, high = sorted((sign*found['low'], sign*found['high']))
     line = dict(value=sign*found['value'], low=low, high=high, chance=level,
                 p=found.get('p_repaired'))
-    return line | _people(side, each, table, orders, sign, seed), got.own
+    shares = chance_level(score) is not None
+    return line | _people(side, each, table, orders, sign, seed, shares), got.own
 
 def _earned(bench, side, score, seed):
     "What each decoded picture earns; and with each picture shown, where that is known."
@@ -206,7 +208,7 @@ def _wrong_pairs(side, seed, most=200):
     return entries, (side.own[entries] + draw.integers(1, n, len(entries))) % n
 
 # %% ../nbs/55_judge.ipynb #people
-def _people(side, each, table, orders, sign, seed):
+def _people(side, each, table, orders, sign, seed, share):
     "Each subject's own line, and an interval that speaks of subjects and pictures."
     subjects = {}
     for name in np.unique(side.who) if len(set(side.who)) > 1 else ():
@@ -222,7 +224,7 @@ def _people(side, each, table, orders, sign, seed):
         return {}
     ends = crossed_interval(np.stack([s['x'] for s in subjects.values()]), seed=seed)[1:]
     low, high = sorted(sign*v for v in ends)
-    told = {str(k): _group(sign*s['x'], seed) | dict(p=s['p']) for k, s in subjects.items()}
+    told = {str(k): _group(sign*s['x'], seed, share) | dict(p=s['p']) for k, s in subjects.items()}
     found = dict(low=low, high=high, subjects=told)
     p = [s['p'] for s in subjects.values()]
     return found | ({} if None in p else dict(replication=replication_text(replication(p))))
@@ -367,13 +369,15 @@ def _line(bench, sides, score, orders, seed, kinds):
             line[side.name]['p'] = paired_test(own, rival, kind, seed=seed).p
     if kinds is not None and own is not None:
         sign = 1 if better else -1
-        line['groups'] = {str(g): _group(sign*own[kinds == g], seed) for g in np.unique(kinds)}
+        shares = chance_level(score) is not None
+        line['groups'] = {str(g): _group(sign*own[kinds == g], seed, shares)
+                          for g in np.unique(kinds)}
     return line
 
-def _group(x, seed):
+def _group(x, seed, share):
     if len(x) < 2:
         return dict(value=float(x[0]), low=None, high=None, n=1)
-    return interval(x, seed=seed)._asdict() | dict(n=len(x))
+    return interval(x, seed=seed, share=share)._asdict() | dict(n=len(x))
 
 def _adjust(scores):
     for other in ('control', 'against'):
@@ -462,7 +466,7 @@ def remembered(
         drawn = np.bincount(side.own, near.max(1) > own)/np.bincount(side.own)
         nearest = {i: [str(names[k]) for k in near.argmax(1)[side.own == at]]
                    for at, i in enumerate(ids)}
-        lines[name] = interval(drawn, seed=seed)._asdict() | dict(
+        lines[name] = interval(drawn, seed=seed, share=True)._asdict() | dict(
             chance=m/(m + 1), p=None, better='lower', n=len(ids), nearest=nearest,
             version=f'answers nearer to one of {m} training pictures than to the one shown, '
                     'by correlation, ' + version_of(score, eyes).partition(', ')[2])

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['VERSION', 'open_site', 'count_numbers', 'forget_peak', 'peak_now', 'settings_of', 'source_of', 'finished_in', 'climb',
-           'ladder_scores', 'Climbed', 'climb_site', 'sites_of', 'over_sites', 'strongest', 'compared', 'ladder_table',
-           'Ladder', 'run_ladder', 'means_of', 'each_of', 'costs_of', 'about_ladder', 'save_ladder', 'load_ladder']
+           'ladder_scores', 'Climbed', 'climb_site', 'in_one_order', 'same_pictures', 'sites_of', 'over_sites',
+           'strongest', 'compared', 'ladder_table', 'Ladder', 'run_ladder', 'means_of', 'each_of', 'costs_of',
+           'about_ladder', 'save_ladder', 'load_ladder']
 
 # %% ../nbs/84_ladder.ipynb #imports
 import inspect, json, time
@@ -18,15 +19,17 @@ import torch
 
 from .core import DataError, atomic_file, fingerprint
 from .files import read_json
+from .settings import words
 from .sim import world_of
 from .stages import Stages, load_arrays, save_arrays, writing
-from .stats import holm, interval, nested_interval, paired_test
+from .stats import crossed_interval, holm, interval, nested_interval, paired_test
 from .study import Study, check_study, open_study
 from .cost import peak_gb, processor
 from .parts import load_parts, suited
 from .scores import (PCC, SSIM, Row, identification, look_identification, score_rows,
                            scores_for)
-from .rungs import LadderConfig, Rung, Site, held_out, rungs_of, subjects_of, twin_name
+from .rungs import (LadderConfig, Rung, Site, held_out, places_of, rungs_of, subjects_of,
+                          twin_name)
 from .presets import make_config, method_part
 
 # %% ../nbs/84_ladder.ipynb #sites
@@ -39,7 +42,7 @@ def open_site(
 ) -> Site:
     "One study, with what comes ready for it."
     more = {k: v for k, v in dict(path=config.path, subject=subject).items() if v}
-    c = make_config(config.preset, config.data, seed=seed, **more)
+    c = make_config(config.preset, config.data, words(config.changes), seed=seed, **more)
     size = c.study.size or world_of(c.study.world).size
     parts, _ = load_parts(**asdict(c.parts) | dict(shipped=size*c.parts.shipped))
     c = suited(c, parts)
@@ -156,7 +159,11 @@ def ladder_scores(
         known, most = study.pairs().pictures[:], min(50, len(test.shown))
         return [identification(2), look_identification(known, most), PCC, SSIM]
     found = {s.name: s for s in scores_for(study, test, None)}
-    return [found.pop('two-way'), *found.values()]
+    first = [found.pop('two-way')]
+    if np.ptp(test.shown, -1).any():                             # in colour
+        first.append(look_identification(study.pairs().pictures[:], min(50, len(test.shown)),
+                                         places_of(len(test.shown[0]))))
+    return [*first, *found.values()]
 
 # %% ../nbs/84_ladder.ipynb #climb_site
 class Climbed(NamedTuple):
@@ -196,6 +203,31 @@ def climb_site(
     return Climbed(site.name, site.seed, own, cost, test.shown,
                    {r.name: r.pictures[first, 0] for r in rows}, skipped)
 
+# %% ../nbs/84_ladder.ipynb #order
+def in_one_order(
+    climbed, # of `Climbed`
+) -> list: # the same; who saw the pictures of the first one has them in its order
+    "Everybody saw the same pictures in an order of their own: picture i becomes one picture."
+    def names(c): return [p.tobytes() for p in c.shown]
+    out, first = [], names(climbed[0])
+    for c in climbed:
+        own = names(c)
+        if sorted(own) == sorted(first):
+            i = [own.index(name) for name in first]
+            c = c._replace(shown=c.shown[i], pictures={r: p[i] for r, p in c.pictures.items()},
+                           scored={r: {k: v[i] for k, v in row.items()}
+                                   for r, row in c.scored.items()})
+        out.append(c)
+    return out
+
+def same_pictures(
+    climbed, # of `Climbed`
+) -> bool: # False for one site
+    "Did several sites see the same pictures, in the same order?"
+    sites = {c.site: c.shown for c in climbed}
+    first = climbed[0].shown
+    return len(sites) > 1 and all(np.array_equal(s, first) for s in sites.values())
+
 # %% ../nbs/84_ladder.ipynb #merge
 def sites_of(
     climbed, # of `Climbed`
@@ -210,11 +242,14 @@ def sites_of(
 
 def over_sites(
     groups, # scores of each site, (picture,) each
+    shared:bool=False, # sites saw the same pictures, in the same order
     seed:int=0, # of the bootstrap
 ): # `visdec.stats.Interval`
-    "Over pictures for one site; over sites, and pictures inside them, for several."
-    one = len(groups) == 1
-    return interval(groups[0], seed=seed) if one else nested_interval(groups, seed=seed)
+    "Over pictures for one site; for several over sites, and pictures: their own, or shared."
+    if len(groups) == 1:
+        return interval(groups[0], seed=seed)
+    return crossed_interval(np.stack(groups), seed=seed) if shared else nested_interval(
+        groups, seed=seed)
 
 def strongest(
     climbed, # of `Climbed`
@@ -237,7 +272,7 @@ def compared(
     each = [paired_test(a, b, seed=seed).p for a, b in pairs]
     whole = [np.mean(v, 0) if shared else np.concatenate(v) for v in zip(*pairs)]
     t = paired_test(*whole, seed=seed)
-    ends = over_sites([a - b for a, b in pairs], seed)
+    ends = over_sites([a - b for a, b in pairs], shared, seed)
     return dict(value=ends.value, low=ends.low, high=ends.high, p=t.p, p_sites=each)
 
 # %% ../nbs/84_ladder.ipynb #ladder_table
@@ -253,7 +288,7 @@ def ladder_table(
     rows = [r for r in roles if all(r in s for s in sites.values())]
     chance = {s.name: s.chance and {'value': s.chance} for s in scores}
     lines = [{'decoder': r, 'role': roles[r]} | {
-        k: over_sites([s[r][k] for s in sites.values()], seed)._asdict()
+        k: over_sites([s[r][k] for s in sites.values()], shared, seed)._asdict()
         for k in sites[next(iter(sites))][r]} for r in rows]
     for name in chance if best in rows else ():
         rest = [line for line in lines if line['decoder'] != best and name in line]
@@ -296,9 +331,10 @@ def run_ladder(
             for seed in config.seeds:
                 site = open_site(config, subject, seed, Stages(out/'parts'), device)
                 climbed.append(climb_site(config, site, rungs, Stages(out/'rows', say), say))
+        climbed = in_one_order(climbed)
         scores = ladder_scores(site.study, site.study.tested(1))
         roles = {r.name: r.role for r in rungs}
-        table, best = ladder_table(climbed, roles, scores, config.data == 'recording')
+        table, best = ladder_table(climbed, roles, scores, same_pictures(climbed))
         found = Ladder(table, best, costs_of(climbed), means_of(climbed), _shown(climbed[0]),
                        {k: v for c in climbed for k, v in c.skipped.items()}, config,
                        about_ladder(climbed), each_of(climbed))
@@ -334,7 +370,7 @@ def about_ladder(climbed):
     import diffusers
     return dict(processor=processor(), threads=torch.get_num_threads(),
                 sites=[f'{c.site}, seed {c.seed}' for c in climbed],
-                pictures=len(climbed[0].shown),
+                pictures=len(climbed[0].shown), shared=same_pictures(climbed),
                 versions=dict(torch=torch.__version__, diffusers=diffusers.__version__,
                               numpy=np.__version__))
 

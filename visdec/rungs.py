@@ -10,7 +10,7 @@ __all__ = ['RUNGS', 'ASIDE', 'Site', 'Rung', 'the_method', 'codec_of', 'places_o
 # %% ../nbs/66_rungs.ipynb #imports
 import copy, importlib, os, sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +49,8 @@ class Rung(NamedTuple):
 
     @property
     def simple(self): return self.role in ('floor', 'baseline')
+    @property
+    def transductive(self): return self.about.startswith('transductive')
 
 # %% ../nbs/66_rungs.ipynb #helpers
 def the_method(
@@ -99,18 +101,18 @@ def size_of(site):
     "The preset of a rival: it has two that run on a laptop."
     return 'tiny' if site.preset == 'tiny' else 'small'
 
-def ssae_of(site):
+def ssae_of(site, **own):
     "The self-supervised pair of encoder and decoder."
     from visdec.ssae import SelfSupervised, ssae_config
-    return SelfSupervised(ssae_config(size_of(site)), site.device)
+    return SelfSupervised(replace(ssae_config(size_of(site)), **own), site.device)
 
-def gan_of(site, vae=False):
+def gan_of(site, vae=False, **own):
     "The instance-conditioned GAN, or the VAE-GAN."
     if vae:
         from visdec.vaegan import VaeGan, vaegan_config
         return VaeGan(vaegan_config(size_of(site)), site.device)
     from visdec.icgan import InstanceGan, icgan_config
-    return InstanceGan(icgan_config(size_of(site)), site.device)
+    return InstanceGan(replace(icgan_config(size_of(site)), **own), site.device)
 
 # %% ../nbs/66_rungs.ipynb #RUNGS
 RUNGS = [
@@ -134,7 +136,17 @@ RUNGS = [
     Rung('this method', 'decoder', the_method, 'contrast, attend, diffuse')]
 
 ASIDE = [Rung('DC-LDM tuned on test responses', 'decoder',
-              lambda site: rival_of(site, again='train and test'), 'transductive'),
+              lambda site: rival_of(site, again='train and test'),
+              'transductive: its encoder learns from test responses'),
+         Rung('SS-AE tuned on test responses', 'decoder',
+              lambda site: ssae_of(site, unlabelled='test'),
+              'transductive: it learns from test responses'),
+         Rung('SS-AE weighed by test repeats', 'decoder',
+              lambda site: ssae_of(site, weigh='test repeats'),
+              'transductive: test repeats say which voxels count'),
+         Rung('IC-GAN stretched by the test batch', 'decoder',
+              lambda site: gan_of(site, standardise='test batch'),
+              'transductive: the test batch stretches what is read'),
          Rung('DC-LDM without second masking', 'decoder', lambda site: rival_of(site, again=''),
               'phase 1 alone')]
 
@@ -150,6 +162,7 @@ class LadderConfig:
     rows: tuple = ()             # names of RUNGS or ASIDE; () takes all of RUNGS
     decoders: tuple = ()         # your own: 'module:Class'
     twins: bool = False          # each decoder also fitted on shuffled pairs
+    changes: tuple = ()          # settings of all rows, such as 'parts.shipped=true'
 
     def __post_init__(self):
         known = dict(data=('sim', 'digits69', 'recording'), preset=('tiny', 'small', 'medium'))

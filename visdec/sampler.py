@@ -44,7 +44,7 @@ def start_noise(
 
 def check_steps(
     scheduler, # from `make_scheduler`
-    steps:int, # looks
+    steps:int, # calls of the denoiser
 ) -> None:
     "Refuse step counts at which a sampler leaves its schedule."
     n = scheduler.config.num_train_timesteps
@@ -56,7 +56,7 @@ def check_steps(
 # %% ../nbs/43_sampler.ipynb #sample
 def afresh(
     scheduler, # name (for a denoiser that guesses velocity), or a scheduler of diffusers
-    steps:int, # looks
+    steps:int, # calls of the denoiser
 ) -> tuple: # the same scheduler at the start of a walk; must velocities be translated for it?
     "Samplers remember, so each walk has its own; PLMS averages guesses, so it walks on noise."
     walk = make_scheduler(scheduler) if isinstance(scheduler, str) else scheduler
@@ -66,7 +66,7 @@ def afresh(
     check_steps(walk, steps)
     walk.set_timesteps(steps)
     if hasattr(walk, 'set_begin_index'):
-        walk.set_begin_index(0)                      # from 949 looks on, two share a step
+        walk.set_begin_index(0)                      # from 949 steps on, two share a time
     return walk, turned
 
 @torch.no_grad()
@@ -75,7 +75,7 @@ def sample(
     context:torch.Tensor, # (trial, token, dim)
     temb:torch.Tensor, # (trial, time_dim)
     noise:torch.Tensor, # from `start_noise`, (trial, chan, row, col)
-    steps:int=25, # looks; PLMS and DDIM need a divisor of 1000
+    steps:int=25, # calls of the denoiser; PLMS and DDIM need a divisor of 1000
     guidance:float=1., # 1: none
     null:Condition=None, # the condition that says nothing; needed for guidance
     scheduler='dpm++', # name (for a denoiser that guesses velocity), or a scheduler of diffusers
@@ -101,7 +101,7 @@ def sample(
 @dataclass(frozen=True)
 class SamplingConfig:
     "How pictures are drawn from a trained decoder."
-    steps: int = 20              # looks of the sampler
+    steps: int = 20              # steps of the sampler
     scheduler: str = 'dpm++'     # 'ddim', 'plms' or 'dpm++'
     guidance: float = 2.         # how much the condition is exaggerated; 1: not at all
     samples: int = 5             # pictures for each response

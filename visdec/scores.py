@@ -303,11 +303,12 @@ def table_cell(
     got:Scored|None, # one score of one row
     orders, # (pairing, picture), from `pairings`
     seed:int, # of the bootstrap
+    share:bool=False, # is the score a share of hits? See `visdec.stats.interval`
 ) -> dict|None:
     "Mean over pictures, its interval, and where there are pairings their mean and p."
     if got is None:
         return None
-    cell = interval(got.own, seed=seed)._asdict()
+    cell = interval(got.own, seed=seed, share=share)._asdict()
     if got.pairs is not None:
         chance = permutation_chance(got.pairs, orders=orders)
         cell |= dict(p_repaired=chance.p, repaired=chance.mean)
@@ -363,7 +364,8 @@ def score_table(
     chance = {s.name: None if s.chance is None else {'value': s.chance} for s in scores}
     lines = []
     for row in rows:
-        cells = {k: table_cell(got, orders, seed) for k, got in scored[row.name].items()}
+        cells = {s.name: table_cell(scored[row.name][s.name], orders, seed, s.chance is not None)
+                 for s in scores}
         lines.append({'decoder': row.name, 'role': row.role} | cells)
     add_tests({line['decoder']: line for line in lines}, scored, tests, seed)
     return [{'decoder': 'chance', 'role': 'chance'} | chance, *lines]

@@ -295,9 +295,22 @@ def finished(
 
 STRAY = '.DS_Store', 'Thumbs.db', 'desktop.ini'       # what systems leave in any folder
 
+_sums = {}                                            # of files that this process has read whole
+
+def _sum_of(file):
+    "The checksum of a file; read once, as long as nobody writes to it."
+    s = file.stat()
+    key = str(file.absolute()), s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns
+    if key in _sums:
+        return _sums[key]
+    found = sha256_file(file)
+    if time.time() - max(s.st_mtime, s.st_ctime) > 2:   # clocks of disks are coarse: a younger file
+        _sums[key] = found                              # could change again and show no other time
+    return found
+
 def _sealed(folder):
     "The checksum of each file below a folder, by name."
-    return {f.relative_to(folder).as_posix(): sha256_file(f)
+    return {f.relative_to(folder).as_posix(): _sum_of(f)
             for f in sorted(Path(folder).rglob('*')) if not (f.is_dir() or f.name in STRAY)}
 
 def check_seal(

@@ -38,14 +38,18 @@ def interval(
     level:float=.95, # share of test sets whose interval holds the true mean
     n_resamples:int=9999, # bootstrap draws
     seed:int=0, # of the draws
+    share:bool=False, # scores are shares of hits, from 0 to 1: an end has an interval, too
 ) -> Interval:
     "BCa bootstrap interval of the mean over images; percentiles where BCa is undefined."
-    from scipy.stats import bootstrap
+    from scipy.stats import binomtest, bootstrap
     x = _per_image(x, 'x')
-    if np.ptp(x) <= 1e-12*abs(x).max():
-        return Interval(*[float(x.mean())]*3)   # nothing varies
     if not 0 < level < 1:
         raise DataError('not a level', 'between 0 and 1', level, 'level')
+    if share and (x == x[0]).all() and x[0] in (0, 1):     # no draw of these can show the rest
+        ends = binomtest(int(x.sum()), len(x)).proportion_ci(level)
+        return Interval(float(x[0]), float(ends.low), float(ends.high))
+    if np.ptp(x) <= 1e-12*abs(x).max():
+        return Interval(*[float(x.mean())]*3)   # nothing varies
     options = dict(n_resamples=n_resamples, batch=1000, confidence_level=level,
                    rng=rng(seed, 'interval'))
     for method in ('BCa', 'percentile'):

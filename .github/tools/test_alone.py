@@ -84,7 +84,8 @@ def lazily(path):
             done.add(i)
             error = shell.run_cell(sources[i]).exception
             if error is None: return True
-            lost = getattr(error, 'name', None) if isinstance(error, NameError) else None
+            lost = next((m[1] for e in (error, error.__context__) for m in re.finditer(      # its own, one that
+                r"NameError: name '(\w+)' is not defined", f'{type(e).__name__}: {e}')), None)   # a child or `test_fail` met
             makers = [j for j in range(i) if j not in done and lost in given(sources[j])[1]]
             if not lost or not makers: return print(f'cell {names[i]!r}: {type(error).__name__}: {error}')
             if not good(makers[-1]): return False
