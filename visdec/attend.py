@@ -189,6 +189,7 @@ class AttendConfig:
     image_weight: float = 1.5    # of the error on hidden squares
     brain_decoder: int = 0       # blocks of the brain's decoder that are kept; 0: all
     image_decoder: int = 0       # blocks of the picture model's decoder that are kept; 0: all
+    folds: int = 0               # encoders tuned without a part of the pairs (chapter 47); 0: none
 
 # %% ../nbs/31_attend.ipynb #check_pairs
 def shallow(

@@ -67,7 +67,7 @@ def encoding(
     for g in POWERS/value.mean():
         power = g*value[:, None] + 1
         noise = (seen**2/power).sum(0)/(len(x) - 1)
-        told = -np.log(power).sum() - len(x)*np.log(noise)
+        told = -np.log(power).sum() - (len(x) - 1)*np.log(noise)    # the mean costs one
         up = told > best
         best[up], var[up], size[up] = told[up], noise[up], g
     gain, unit = 1/(value[:, None] + 1/size), np.sqrt(var)
@@ -103,13 +103,14 @@ SIZES = 0., .5, .7, 1., 1.4, 2.   # how loud a voxel may be, over another with t
 def _lookalikes(own, guess, sizes):
     "How likely each other voxel is the tuning of each of ours, by size; and our noise (voxel,)."
     loud, agree, size = (guess**2).sum(0)[:, None], guess.T @ own, (own**2).sum(0)
-    unit = np.sqrt(size/len(own))
+    n = len(own) - 1                       # the mean costs one
+    unit = np.sqrt(size/n)
     for _ in range(2):                     # once with all the variance as noise, once with the rest
         left = np.stack([size + (s*unit)**2*loud - 2*s*unit*agree for s in sizes])
-        told = -len(own)/2*np.log(left/size)
+        told = -n/2*np.log(left/size)
         likely = np.exp(told - told.max((0, 1)))
         likely /= likely.sum((0, 1))
-        unit = np.sqrt((left*likely).sum((0, 1))/len(own))
+        unit = np.sqrt((left*likely).sum((0, 1))/n)
     return likely, unit
 
 def matched(

@@ -89,11 +89,15 @@ class DCMAE(MaskedAutoencoder):
             raise DataError('a temperature is above zero', found=temperature, where='temperature')
 
 # %% ../nbs/24_contrast.ipynb #one_side
-def one_side(x, pred, other, patches, hidden, temperature):
+def one_side(x, pred, other, patches, hidden, temperature, turn=None):
     "The three raw parts asked from one view: `pred` is its guess, `other` that of the other view."
-    query = pred.flatten(1)
-    return (hidden_mse(pred, patches, hidden), info_nce(query, x, temperature),
-            info_nce(query, other.flatten(1), temperature))
+    def seen(o): return o.flatten(1) if turn is None else o.flatten(1) @ turn
+    query, mse = seen(pred), hidden_mse(pred, patches, hidden)
+    if turn is not None:
+        missed = seen((pred - patches)*hidden[..., None])
+        mse = missed.square().sum()/(hidden.sum()*patches.shape[2])
+    return (mse, info_nce(query, seen(x), temperature),
+            info_nce(query, seen(other), temperature))
 
 LOSSES = {'documented': dict(), 'released': dict(self_weight=.5, contrast_weight=.5),
           'mse': dict(mse_weight=1., contrast_weight=0.), 'self': dict(cross_weight=0.),
@@ -114,6 +118,7 @@ def losses(self:DCMAE,
     x:torch.Tensor, # responses (trial, voxel)
     hidden1:torch.Tensor, # mask of view 1 (trial, patch) bool
     hidden2:torch.Tensor, # mask of view 2, hiding as many patches
+    turn:torch.Tensor=None, # errors and likeness count along its columns, (voxel, dim)
 ) -> DCMAELosses: # raw parts and the weighted total
     "Restore two views and compare them with the original and with each other."
     c, n = self.config, len(x)*(dist.get_world_size() if dist.is_initialized() else 1)
@@ -121,9 +126,9 @@ def losses(self:DCMAE,
         raise DataError('a contrast needs rivals', '2 trials or more', n, 'x',
                         'use a larger batch, or contrast_weight=0')
     views = self.predict(torch.cat([x, x]), torch.cat([hidden1, hidden2])).chunk(2)
-    sides = [one_side(x, *views, self.patches(x), hidden1, c.temperature)]
+    sides = [one_side(x, *views, self.patches(x), hidden1, c.temperature, turn)]
     if c.symmetric:
-        sides.append(one_side(x, *views[::-1], self.patches(x), hidden2, c.temperature))
+        sides.append(one_side(x, *views[::-1], self.patches(x), hidden2, c.temperature, turn))
     mse, own, cross = (sum(part)/len(sides) for part in zip(*sides))
     total = c.mse_weight*mse + c.contrast_weight*(c.self_weight*own + c.cross_weight*cross)
     return DCMAELosses(mse, own, cross, total)

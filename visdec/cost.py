@@ -46,7 +46,9 @@ def rehearse(
     short = {k: replace(getattr(config, k), steps=steps, epochs=0., warmup=1, log_every=1,
                         validate_every=0)
              for k in TRAININGS if getattr(config, k).trains}
-    method = ContrastAttendDiffuse(replace(config, **short), None, parts, device, False)
+    once = replace(config.attend, folds=0)
+    method = ContrastAttendDiffuse(replace(config, attend=once, **short), None, parts, device,
+                                   False)
     method.fit(small, 0)
     logs = {f.replace('-', '_'): log for s in method.stages.ids
             for f, log in method.stages.protocol(s).items()}
@@ -64,7 +66,7 @@ def foretold(
 ) -> float: # seconds
     "Each training times its steps, those of the control too, and each chunk of pictures."
     told = 2 if config.warp.each else 1          # a prior that learned from pairs has a control
-    often = dict(tune=2, finetune=repeats + 1, prior=told)
+    often = dict(tune=2*(1 + config.attend.folds), finetune=repeats + 1, prior=told)
     total = sum(each[k]*getattr(config, k).steps*often.get(k, 1)
                 for k in each if k not in ('chunk', 'rows'))
     asked = pictures*(config.sampling.samples*(repeats + 1) + singles*repeats)
