@@ -274,11 +274,11 @@ def prepare(
     given = {k: v for k, v in locals().items() if v and k not in ('P', 'open_prepared')}
     for k in ('source', 'src', 'out', 'config', 'dry_run', 'fetch'):
         given.pop(k, None)
-    if fetch:
-        fetched(source, src)
     asked = named_options(config, source) | given
     if dry_run:
-        return look(src, source, asked)
+        return look(src, source, asked | (dict(fetch=True) if fetch else {}))
+    if fetch:
+        fetched(source, src)
     if 'kind' in asked:
         asked['rows'] = asked.pop('kind')
     folders = P.prepare(source, src, out, **asked)
@@ -310,11 +310,14 @@ def look(src, source, asked):
     "Print a first look at a BIDS study; 2 where something would stop its preparation."
     from visdec.core import DataError
     from visdec.first_look import first_look, look_text
-    from visdec.prepare import subjects_of
+    from visdec.prepare import bids_options, subjects_of
     if source != 'bids':
         raise DataError('only a BIDS study is looked at before it is prepared', 'bids', source,
                         '--dry-run')
-    other = 'subject', 'size', 'workers', 'dlabel'
+    other = 'subject', 'size', 'workers'       # they change nothing of what is there
+    if idle := sorted(set(asked) - {*signature(bids_options).parameters, 'kind', 'task', *other}):
+        raise DataError('these options do nothing for a BIDS study',
+                        found=[f'--{k}'.replace('_', '-') for k in idle], where='a first look')
     own = {dict(kind='rows').get(k, k): v for k, v in asked.items() if k not in other}
     if own.get('images') == 'none':
         own['images'] = False

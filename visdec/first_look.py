@@ -75,6 +75,9 @@ def _look_pictures(path, ids, images, problems):
     with _noting(problems):
         found = picture_paths(folder, ids)
         away = [i for i in ids if i not in found]
+        if away:                                        # `prepare` would stop here
+            problems.append(f'pictures are missing; where: {folder}; found: {len(away)} not there, '
+                            f'first {away[0]!r}; what to do: fetch them, or --images none')
         return f'{len(found)} found, {len(away)} missing' + (f', first {away[0]!r}' if away else '')
     return 'see problems'
 
@@ -187,7 +190,7 @@ def look_text(
     if 'voxels' in look:
         lines['size'] = (f"{look['voxels']:,} voxels; about {look['seconds']/60:.1f} min "
                          f"and {look['gb']:.2f} GB")
-    for i, problem in enumerate(look['problems'][:9], 1):
+    for i, problem in enumerate(look['problems'], 1):
         lines[f'problem {i}'] = problem
     return '\n'.join(f'{k:10s}  {v}' for k, v in lines.items())
 

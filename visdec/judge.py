@@ -222,7 +222,9 @@ def _people(side, each, table, orders, sign, seed, share):
         subjects[name] = dict(x=x, p=p)
     if not subjects:
         return {}
-    ends = crossed_interval(np.stack([s['x'] for s in subjects.values()]), seed=seed)[1:]
+    x = np.stack([s['x'] for s in subjects.values()])
+    alike = share and (x == x[0, 0]).all()          # all hit, or none: pictures alone are counted
+    ends = (interval(x[0], share=True) if alike else crossed_interval(x, seed=seed))[1:]
     low, high = sorted(sign*v for v in ends)
     told = {str(k): _group(sign*s['x'], seed, share) | dict(p=s['p']) for k, s in subjects.items()}
     found = dict(low=low, high=high, subjects=told)

@@ -303,8 +303,9 @@ def _sum_of(file):
     key = str(file.absolute()), s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns
     if key in _sums:
         return _sums[key]
+    age = time.time() - max(s.st_mtime, s.st_ctime)
     found = sha256_file(file)
-    if time.time() - max(s.st_mtime, s.st_ctime) > 2:   # clocks of disks are coarse: a younger file
+    if age > 2:                                         # clocks of disks are coarse: a younger file
         _sums[key] = found                              # could change again and show no other time
     return found
 
