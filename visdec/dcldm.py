@@ -143,11 +143,11 @@ class DoubleConditioned(ContrastAttendDiffuse):
         super().__init__(config, folder, parts, device, progress, base_seed,
                          f'-dcldm-{config.doors}{label}')
 
-    def conditioner(self, encoder, codec, prior, pairs, seed, found=None, noise=None):
+    def conditioner(self, encoder, codec, prior, pairs, seed, found=None, spaces=()):
         "Two doors between encoder and denoiser; readings come along where a readout was fitted."
         c, told = self.config, prior.labels.config
         if c.denoiser.told == 'picture':
-            made, readings = super().conditioner(encoder, codec, prior, pairs, seed, found, noise)
+            made, readings = super().conditioner(encoder, codec, prior, pairs, seed, found, spaces)
             same = {k: v for k, v in made.config.items() if not k.startswith('_')}
             double = DoubleReadout(**same, doors=c.doors)
             double.load_state_dict(made.state_dict())

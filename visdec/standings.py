@@ -151,15 +151,16 @@ def versus(
     others, # names of its rivals
     score:str,
     seed:int=0, # of random signs and of the bootstrap
-) -> dict: # rival -> value, low, high, p, p_holm, and p_sites, more: sites where it is higher
+) -> dict: # rival -> value, low, high, p, p_holm, p_sites; sites where it is higher, where equal
     "A row against others, picture by picture, with p values for all these questions at once."
     sites = kept_scores(found, (row, *others))
     shared = found.about.get('shared', found.config.data == 'recording')
     tests = {o: compared(sites, row, o, score, shared, seed) for o in others}
-    higher = {o: sum(s[row][score].mean() > s[o][score].mean() for s in sites.values())
-              for o in others}
+    gaps = {o: np.array([s[row][score].mean() - s[o][score].mean() for s in sites.values()])
+            for o in others}
     adjusted = holm([t['p'] for t in tests.values()])
-    return {o: t | dict(p_holm=float(p), more=int(higher[o]))
+    return {o: t | dict(p_holm=float(p), more=int((gaps[o] > 0).sum()),
+                        equal=int((gaps[o] == 0).sum()))
             for (o, t), p in zip(tests.items(), adjusted)}
 
 # %% ../nbs/86_standings.ipynb #versus_text
@@ -173,6 +174,7 @@ def versus_text(
         word = 'no different from' if t['p_holm'] >= .05 else (
             'better than' if t['value'] > 0 else 'worse than')
         where = f"; higher in {t['more']} of {n} sites" if n > 1 else '; one site'
+        where += f", equal in {t['equal']}"*(n > 1 and t['equal'] > 0)
         lines.append(f"{row} is {word} {other} by {score} ({t['value']:+.3f} [{t['low']:+.3f} "
                      f"{t['high']:+.3f}], {p_text(t['p_holm'])}{where})")
     return lines
