@@ -272,12 +272,12 @@ def prepare(
     import visdec.prepare as P
     from visdec.study import open_prepared
     given = {k: v for k, v in locals().items() if v and k not in ('P', 'open_prepared')}
-    for k in ('source', 'src', 'out', 'config', 'dry_run', 'fetch'):
+    for k in ('source', 'src', 'out', 'config', 'dry_run'):
         given.pop(k, None)
     asked = named_options(config, source) | given
     if dry_run:
-        return look(src, source, asked | (dict(fetch=True) if fetch else {}))
-    if fetch:
+        return look(src, source, asked)
+    if asked.pop('fetch', False):
         fetched(source, src)
     if 'kind' in asked:
         asked['rows'] = asked.pop('kind')

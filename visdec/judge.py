@@ -182,15 +182,15 @@ def score_cell(
     pairs = None if table is None or orders is None else per_picture(sign*table, side.own, side.who)
     got = Scored(per_picture(sign*each, side.own, side.who), pairs)
     level = chance_level(score)
-    found = table_cell(got, orders, seed, level is not None)
+    share = level is not None
+    found = table_cell(got, orders, seed, share)
     if level is None and orders is not None:
         level = sign*found['repaired'] if pairs is not None else pair_values(
             bench, side, score, *_wrong_pairs(side, seed)).mean()
     low, high = sorted((sign*found['low'], sign*found['high']))
     line = dict(value=sign*found['value'], low=low, high=high, chance=level,
                 p=found.get('p_repaired'))
-    shares = chance_level(score) is not None
-    return line | _people(side, each, table, orders, sign, seed, shares), got.own
+    return line | _people(side, each, table, orders, sign, seed, share), got.own
 
 def _earned(bench, side, score, seed):
     "What each decoded picture earns; and with each picture shown, where that is known."
@@ -223,8 +223,7 @@ def _people(side, each, table, orders, sign, seed, share):
     if not subjects:
         return {}
     x = np.stack([s['x'] for s in subjects.values()])
-    alike = share and (x == x[0, 0]).all()          # all hit, or none: pictures alone are counted
-    ends = (interval(x[0], share=True) if alike else crossed_interval(x, seed=seed))[1:]
+    ends = crossed_interval(x, seed=seed, share=share)[1:]
     low, high = sorted(sign*v for v in ends)
     told = {str(k): _group(sign*s['x'], seed, share) | dict(p=s['p']) for k, s in subjects.items()}
     found = dict(low=low, high=high, subjects=told)

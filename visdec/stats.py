@@ -259,6 +259,7 @@ def crossed_interval(
     level:float=.95, # of the interval
     n_resamples:int=4999, # bootstrap draws
     seed:int=0, # of the draws
+    share:bool=False, # scores are shares of hits, see `interval`
 ) -> Interval:
     "Bootstrap over subjects and images that they share: both are drawn again, jointly."
     x = np.asarray(x, np.float64)
@@ -269,6 +270,8 @@ def crossed_interval(
     if (lone := seen.sum(1) < 2).any():
         raise DataError('a subject without scores', 'at least 2 images', where=f'subject '
                         f'{lone.argmax()} of x', fix='leave the subject out, and say so')
+    if share and (x == x[0, 0]).all():              # all hit, or none: pictures alone are counted
+        return interval(x[0], level, share=True)
     draw, (n, m) = rng(seed, 'crossed'), x.shape
     people = draw.multinomial(n, [1/n]*n, n_resamples)            # how often each one is drawn
     images = draw.multinomial(m, [1/m]*m, n_resamples)

@@ -118,27 +118,38 @@ def table(rows):
             print(f"{r['labels']:4d} {r['space']:7s} {r['worlds']} worlds {what:8s}| " + gains_text(r[what]))
         print('     kind', r['kind'], '\n     averages minus single trials', r['averaging'], r['views'])
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--worlds', type=int, nargs='+', default=[0, 1, 2])
-    p.add_argument('--labels', type=int, nargs='+', default=[0, 100], help='0: all')
-    p.add_argument('--spaces', nargs='+', default=['voxels', 'chosen'])
-    p.add_argument('--out', default='demo.json')
-    p.add_argument('--runs', default='demo-runs', help='folder of the stages')
+def study_options(doc, worlds, name):
+    "What a study that resumes is asked: worlds, where its rows and stages lie, what to show."
+    p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--worlds', type=int, nargs='+', default=worlds)
+    p.add_argument('--out', default=f'{name}.json')
+    p.add_argument('--runs', default=f'{name}-runs', help='folder of the stages')
     p.add_argument('--table', action='store_true')
     p.add_argument('--fixture', help='write the summed table there, as the chapter reads it')
+    return p
+
+def kept_rows(file):
+    "The rows of a study so far, and what writes them down."
+    rows = json.loads(Path(file).read_text()) if Path(file).exists() else []
+    def keep():
+        with atomic_file(Path(file)) as tmp:
+            tmp.write_text(json.dumps(rows), encoding='utf-8')
+    return rows, keep
+
+def main():
+    p = study_options(__doc__, [0, 1, 2], 'demo')
+    p.add_argument('--labels', type=int, nargs='+', default=[0, 100], help='0: all')
+    p.add_argument('--spaces', nargs='+', default=['voxels', 'chosen'])
     a = p.parse_args()
     torch.set_num_threads(1)
-    out = Path(a.out)
-    rows = json.loads(out.read_text()) if out.exists() else []
+    rows, keep = kept_rows(a.out)
     for labels in () if a.table else a.labels:
         for seed in a.worlds:
             for space in a.spaces:
                 if any((r['world'], r['asked'], r['space']) == (seed, labels, space) for r in rows):
                     continue
                 rows.append(one_fit(seed, labels, space, Path(a.runs)/f'world{seed}', None) | dict(asked=labels))
-                with atomic_file(out) as tmp:
-                    tmp.write_text(json.dumps(rows), encoding='utf-8')
+                keep()
                 r = rows[-1]
                 print(f'world {seed} {r["labels"]} {space}: {r["view"]}, {r["seconds"]} s',
                       {k: [round(float(np.mean(v)), 3) for v in r[k]] for k in r if k.startswith(('read', 'pict'))}, flush=True)

@@ -12,7 +12,7 @@ two single trials each and from the mean of 35.
   cross-fitted  the readout learns from tokens of encoders that did not meet the trial (`attend.folds=5`)
   no length     tokens of one length, and the length of a response is lost
   as they come  tokens of responses as they are: LayerNorm alone decides"""
-import argparse, json, sys, time
+import json, sys, time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -20,11 +20,10 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2])), sys.path.insert(0, str(Path(__file__).resolve().parent))
-from demo_study import read_scores
+from demo_study import kept_rows, read_scores, study_options
 from separate_study import gains, gains_text
 from visdec.autoencoder import encode
 from visdec.cad import ContrastAttendDiffuse
-from visdec.core import atomic_file
 from visdec.decode import ReadoutConditioner, fit_readout
 from visdec.look import seen_of
 from visdec.parts import load_parts, suited
@@ -86,21 +85,13 @@ def summed(rows):
     return found
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--worlds', type=int, nargs='+', default=[0, 1])
-    p.add_argument('--out', default='honest.json')
-    p.add_argument('--runs', default='honest-runs', help='folder of the stages')
-    p.add_argument('--table', action='store_true')
-    p.add_argument('--fixture', help='write the summed table there')
-    a = p.parse_args()
+    a = study_options(__doc__, [0, 1], 'honest').parse_args()
     torch.set_num_threads(1)
-    out = Path(a.out)
-    rows = json.loads(out.read_text()) if out.exists() else []
+    rows, keep = kept_rows(a.out)
     for seed in () if a.table else a.worlds:
         if not any(r['world'] == seed for r in rows):
             rows += one_world(seed, Path(a.runs)/f'world{seed}', lambda s: print(s, flush=True))
-            with atomic_file(out) as tmp:
-                tmp.write_text(json.dumps(rows), encoding='utf-8')
+            keep()
     for r in summed(rows):
         print(f"{'voxels too' if r['bypass'] else 'tokens':10s} {r['code']:12s} {r['worlds']} worlds, held-out R2 {r['held_r2']} | " + gains_text(r))
     if a.fixture:
