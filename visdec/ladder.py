@@ -244,12 +244,14 @@ def over_sites(
     groups, # scores of each site, (picture,) each
     shared:bool=False, # sites saw the same pictures, in the same order
     seed:int=0, # of the bootstrap
+    share:bool=False, # scores are shares of hits: all or none has an interval, too
 ): # `visdec.stats.Interval`
     "Over pictures for one site; for several over sites, and pictures: their own, or shared."
     if len(groups) == 1:
-        return interval(groups[0], seed=seed)
-    return crossed_interval(np.stack(groups), seed=seed) if shared else nested_interval(
-        groups, seed=seed)
+        return interval(groups[0], seed=seed, share=share)
+    if shared:
+        return crossed_interval(np.stack(groups), seed=seed, share=share)
+    return nested_interval(groups, seed=seed, share=share)
 
 def strongest(
     climbed, # of `Climbed`
@@ -285,11 +287,13 @@ def ladder_table(
 ): # lines as `score_table` makes them, and the name of the strongest simple row
     "All rows, all scores, and every row against the strongest simple one."
     sites, best = sites_of(climbed), strongest(climbed)
+    first = next(iter(sites.values()))
     rows = [r for r in roles if all(r in s for s in sites.values())]
     chance = {s.name: s.chance and {'value': s.chance} for s in scores}
-    lines = [{'decoder': r, 'role': roles[r]} | {
-        k: over_sites([s[r][k] for s in sites.values()], shared, seed)._asdict()
-        for k in sites[next(iter(sites))][r]} for r in rows]
+    def ends(r, k):
+        own = [s[r][k] for s in sites.values()]
+        return over_sites(own, shared, seed, chance.get(k) is not None)._asdict()
+    lines = [{'decoder': r, 'role': roles[r]} | {k: ends(r, k) for k in first[r]} for r in rows]
     for name in chance if best in rows else ():
         rest = [line for line in lines if line['decoder'] != best and name in line]
         found = [compared(sites, line['decoder'], best, name, shared, seed) for line in rest]

@@ -288,12 +288,15 @@ def nested_interval(
     level:float=.95, # of the interval
     n_resamples:int=4999, # bootstrap draws
     seed:int=0, # of the draws
+    share:bool=False, # scores are shares of hits, see `interval`
 ) -> Interval:
     "Bootstrap over subjects, and inside each drawn subject over its own images."
     groups = [_per_image(g, f'subject {i}') for i, g in enumerate(groups)]
     if len(groups) < 2:
         raise DataError('one subject is no sample of people', 'at least 2', len(groups), 'groups',
                         'interval speaks of other images for one subject')
+    if share and len(np.unique(np.concatenate(groups))) == 1:     # as in `crossed_interval`
+        return interval(min(groups, key=len), level, share=True)
     draw, n = rng(seed, 'nested'), len(groups)
     drawn = draw.integers(0, n, (n_resamples, n))
     means = np.empty(drawn.shape)
