@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TRAININGS', 'PRESETS', 'WHERE', 'VERSIONS', 'ATTEND_SEED', 'ROUNDS', 'FOLDS', 'CadConfig', 'cad_config', 'Parts',
-           'lacking', 'refuse_lack', 'ContrastAttendDiffuse', 'spaces_of', 'read_errors', 'told_batch', 'train_told',
-           'set_reader']
+           'lacking', 'refuse_lack', 'ContrastAttendDiffuse', 'rest_and_task', 'spaces_of', 'read_errors', 'told_batch',
+           'train_told', 'set_reader']
 
 # %% ../nbs/47_cad.ipynb #imports
 import copy, shutil, tempfile, weakref
@@ -23,7 +23,7 @@ from fastcore.basics import patch
 from .core import DataError, pick_device
 from .settings import check_settings
 from .stages import Stages, identity_of, load_arrays, save_arrays, save_model
-from .study import Gallery, Study
+from .study import Gallery, Joined, Study
 from .ridge import fold_of
 from .train import Trained, TrainConfig, train
 from .contrast import DCMAE
@@ -195,17 +195,24 @@ class ContrastAttendDiffuse:
 VERSIONS = dict(pretrain=1, image=1, tune=1, codec=1, errors=1, prior=1, finetune=3)  # of code
 
 # %% ../nbs/47_cad.ipynb #contrast
+def rest_and_task(
+    study:Study, # with rest in the units of its task
+    asked:str, # setting that wants them
+) -> tuple: # noise (sample, voxel); training responses, labelled or not, (trial, voxel)
+    "Responses without labels, all in the units of the task."
+    if study.noise is None:
+        raise DataError('no rest to learn the noise from', 'rest of one subject and its task',
+                        'none', asked, "use 'voxels'; see chapter 26")
+    x = study.seen.of('train').x
+    return rest_noise(study.noise, x), x
+
 def spaces_of(
     study:Study, # with rest in the units of its task
     asked:str, # setting that wants them
     seed:int=0, # which blocks of time make a half
 ) -> tuple: # of `Space`: whitened, separated
-    "Views of the voxels that rest and all training responses make, whether labelled or not."
-    if study.noise is None:
-        raise DataError('no rest to learn the noise from', 'rest of one subject and its task',
-                        'none', asked, "use 'voxels'; see chapter 26")
-    x = study.seen.of('train').x
-    noise = rest_noise(study.noise, x)
+    "Views of the voxels that rest and all training responses make."
+    noise, x = rest_and_task(study, asked)
     return whitened(noise, x), separated(noise, x, seed)
 
 @patch
@@ -219,15 +226,16 @@ def contrast(self:ContrastAttendDiffuse,
     if given is not None:
         model = given if measured(given) == wide else adapted(given, wide)
         return model.to(pick_device(self.device))
-    x, turn = study.unlabelled(), None
+    x, more = study.unlabelled(), {}
     if c.brain.target == 'signal':
-        turn = spaces_of(study, 'brain.target', seed)[1].turn
+        more = dict(turn=spaces_of(study, 'brain.target', seed)[1].turn)
+    if c.brain.input == 'whitened':
+        x = Joined(*rest_and_task(study, 'brain.input'))
+        more = dict(through=spaces_of(study, 'brain.input', seed)[0].turn)
     def make(out):
-        return pretrain(x, c.brain.sizes(), c.pretrain, c.brain.hide, held=study.held(), turn=turn,
+        return pretrain(x, c.brain.sizes(), c.pretrain, c.brain.hide, held=study.held(), **more,
                         **self.how(out, seed)).model
-    needs = dict(x=x, brain=c.brain, training=c.pretrain, seed=seed)
-    if turn is not None:
-        needs |= dict(turn=turn)
+    needs = dict(x=x, brain=c.brain, training=c.pretrain, seed=seed) | more
     model = self.stage('pretrain', needs, make, DCMAE.from_pretrained)
     return model if measured(model) == wide else adapted(model, wide).to(model.device)
 

@@ -80,11 +80,11 @@ class DCMAE(MaskedAutoencoder):
         temperature:float=.1, # of InfoNCE
         symmetric:bool=False, # ask from both views; the published loss asks from view 1 only
         n_padded:int=0, dropped:list=None, tied:bool=True, # see `MaskedAutoencoder`
-        adapted_from:int=None, wrap:bool=False, # see `MaskedAutoencoder`
+        adapted_from:int=None, wrap:bool=False, turns:bool=False, # see `MaskedAutoencoder`
     ):
         super().__init__(n_voxels, patch_size, dim, depth, heads, decoder_dim, decoder_depth,
                          decoder_heads, mlp_ratio, eps, n_padded, dropped, tied, adapted_from,
-                         wrap)
+                         wrap, turns)
         if temperature <= 0:
             raise DataError('a temperature is above zero', found=temperature, where='temperature')
 
@@ -126,9 +126,10 @@ def losses(self:DCMAE,
         raise DataError('a contrast needs rivals', '2 trials or more', n, 'x',
                         'use a larger batch, or contrast_weight=0')
     views = self.predict(torch.cat([x, x]), torch.cat([hidden1, hidden2])).chunk(2)
-    sides = [one_side(x, *views, self.patches(x), hidden1, c.temperature, turn)]
+    seen, true = self.turned(x), self.patches(x)
+    sides = [one_side(seen, *views, true, hidden1, c.temperature, turn)]
     if c.symmetric:
-        sides.append(one_side(x, *views[::-1], self.patches(x), hidden2, c.temperature, turn))
+        sides.append(one_side(seen, *views[::-1], true, hidden2, c.temperature, turn))
     mse, own, cross = (sum(part)/len(sides) for part in zip(*sides))
     total = c.mse_weight*mse + c.contrast_weight*(c.self_weight*own + c.cross_weight*cross)
     return DCMAELosses(mse, own, cross, total)

@@ -14,7 +14,7 @@ voxels. Settings were fixed before the first scored run; penalties are chosen by
   wider           three times as wide, 400 steps
   own-maps        a map for each patch (chapter 23), squared error, 1,200 steps
   residual        what that one cannot guess: x minus each patch guessed from all others
-  whitened        DC-MAE on whitened responses, 800 steps
+  whitened        DC-MAE on whitened responses (`brain.input=whitened`, chapter 25), 800 steps
   from-noise      a network that takes real rest out again: x + rest -> x, 1,600 steps; its guess is the code
   signal-weighted the same with errors counted in the separated space, where signal is
   signal-targets  DC-MAE as documented, 400 steps; errors and likeness counted in the separated space (chapter 25)
@@ -65,9 +65,9 @@ class World:
         fit = ridge_features((x - low)/size, self.y[few], self.category[few])
         return self.judge(lambda v: fit.predict((code(v) - low)/size)) | dict(r2=float(fit.r2.mean()))
 
-def trained(w, x, sizes, steps, lr=1e-3, turn=None):
-    how = TrainConfig(steps=steps, bs=128, lr=lr, warmup=20)
-    return pretrain(x, BRAIN | loss_weights('documented') | sizes, how, seed=w.seed, progress=False, device='cpu', turn=turn).model.eval()
+def trained(w, x, sizes, steps, lr=1e-3, **how):
+    config = TrainConfig(steps=steps, bs=128, lr=lr, warmup=20)
+    return pretrain(x, BRAIN | loss_weights('documented') | sizes, config, seed=w.seed, progress=False, device='cpu', **how).model.eval()
 
 def own_maps(w):
     if not hasattr(w, 'maps'):
@@ -120,15 +120,15 @@ def reader(w, n, steps=600, dim=512):
 
 def codes(w):
     both = np.concatenate([w.rest, w.x])
-    def tokens(sizes, steps, x=both, of=lambda v: v, **how):
+    def tokens(sizes, steps, x=both, **how):
         model = trained(w, x, sizes, steps, **how)
-        return lambda v: encoded(model, of(np.asarray(v, np.float32)))
+        return lambda v: encoded(model, np.asarray(v, np.float32))
     in_task = np.concatenate([w.noise, w.x])
     return {'documented': lambda: tokens({}, 400), 'longer': lambda: tokens({}, 1600),
             'wider': lambda: tokens(dict(dim=288), 400),
             'own-maps': lambda: (lambda v: encoded(own_maps(w), np.asarray(v, np.float32))),
             'residual': lambda: (lambda v: unguessed(own_maps(w), np.asarray(v, np.float32))),
-            'whitened': lambda: tokens({}, 800, in_task @ w.white.turn, lambda v: v @ w.white.turn),
+            'whitened': lambda: tokens({}, 800, in_task, through=w.white.turn),
             'from-noise': lambda: denoiser(w), 'signal-weighted': lambda: denoiser(w, w.apart.turn),
             'signal-targets': lambda: tokens({}, 400, turn=w.apart.turn),
             'own-maps-signal': lambda: tokens(dict(tied=False) | loss_weights('mse'), 1200, lr=2e-3, turn=w.apart.turn)}
