@@ -16,15 +16,15 @@ Ways of reading its looks (chapter 39), each from single test trials (4 a pictur
   lookalikes and separated       the mean of both readings
 
 World 0 was used to settle the method (sizes, shrink, the mean of both); it is not in the study. Nothing is chosen here."""
-import argparse, json, sys
+import json, sys
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2])), sys.path.insert(0, str(Path(__file__).resolve().parent))
-from separate_study import SINGLE, gains, gains_text, identified, looks
+from separate_study import SINGLE, ask_missing, gains, gains_text, identified, kept_rows, looks, study_options
 from visdec.brains import aligned, encoding, matched, mean_reading, other_brains, reading_by, trunk_of, trunk_reading
-from visdec.core import atomic_file, rng
+from visdec.core import rng
 from visdec.ridge import ridge_features
 from visdec.separate import rest_noise, separated
 from visdec.study import StudyConfig, open_study, paired
@@ -97,23 +97,13 @@ def table(rows):
         print(f"{r['brain']:8s} {r['labels']:4d} {r['way']:26s} {r['worlds']} worlds | {over}")
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--worlds', type=int, nargs='+', default=[1, 2, 3])
+    p = study_options(__doc__, [1, 2, 3], 'brains')
     p.add_argument('--brains', nargs='+', default=['lifelike', 'plain'])
     p.add_argument('--labels', type=int, nargs='+', default=LABELS)
-    p.add_argument('--out', default='brains.json', help='a finished (world, brain) found there is not asked again')
-    p.add_argument('--table', action='store_true')
-    p.add_argument('--fixture', help='write the summed table there, as the chapter reads it')
     a = p.parse_args()
-    out = Path(a.out)
-    rows = json.loads(out.read_text()) if out.exists() else []
-    for brain in () if a.table else a.brains:
-        for seed in a.worlds:
-            done = {r['labels'] for r in rows if (r['world'], r['brain']) == (seed, brain)}
-            if missing := [n for n in a.labels if n not in done]:
-                rows += one_world(seed, brain, missing, lambda s: print(s, flush=True))
-                with atomic_file(out) as tmp:
-                    tmp.write_text(json.dumps(rows), encoding='utf-8')
+    rows, keep = kept_rows(a.out)
+    if not a.table:
+        ask_missing(rows, keep, [(seed, brain) for brain in a.brains for seed in a.worlds], a.labels, one_world)
     table(rows)
     if a.fixture:
         about = dict(what='ridge and Bayes to looks, 50 test pictures of new categories', single_trials=SINGLE,

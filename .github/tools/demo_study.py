@@ -10,7 +10,7 @@ once with `chosen`, with all 1,080 training labels and with 100 of them; all tra
 Three scores of each of 50 test pictures: look fifty-way and two-way among the pictures shown, and fifty-way by the
 evaluator of kinds (chapter 51). Rows: looks that the readout tells, before anything is painted; and decoded pictures,
 mean over samples. From single trials (two of each picture) and from the mean of 35. Nothing is chosen here."""
-import argparse, json, sys, time
+import json, sys, time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2])), sys.path.insert(0, str(Path(__file__).resolve().parent))
-from separate_study import gains, gains_text
+from separate_study import gains, gains_text, kept_rows, study_options
 from visdec.cad import ContrastAttendDiffuse
-from visdec.core import atomic_file, rng
+from visdec.core import rng
 from visdec.features import JUDGES, WorldEvaluator, kind_names, train_evaluator
 from visdec.metrics import correlations, n_way
 from visdec.parts import load_parts, suited
@@ -118,26 +118,8 @@ def table(rows):
             print(f"{r['labels']:4d} {r['space']:7s} {r['worlds']} worlds {what:8s}| " + gains_text(r[what]))
         print('     kind', r['kind'], '\n     averages minus single trials', r['averaging'], r['views'])
 
-def study_options(doc, worlds, name):
-    "What a study that resumes is asked: worlds, where its rows and stages lie, what to show."
-    p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--worlds', type=int, nargs='+', default=worlds)
-    p.add_argument('--out', default=f'{name}.json')
-    p.add_argument('--runs', default=f'{name}-runs', help='folder of the stages')
-    p.add_argument('--table', action='store_true')
-    p.add_argument('--fixture', help='write the summed table there, as the chapter reads it')
-    return p
-
-def kept_rows(file):
-    "The rows of a study so far, and what writes them down."
-    rows = json.loads(Path(file).read_text()) if Path(file).exists() else []
-    def keep():
-        with atomic_file(Path(file)) as tmp:
-            tmp.write_text(json.dumps(rows), encoding='utf-8')
-    return rows, keep
-
 def main():
-    p = study_options(__doc__, [0, 1, 2], 'demo')
+    p = study_options(__doc__, [0, 1, 2], 'demo', runs=True)
     p.add_argument('--labels', type=int, nargs='+', default=[0, 100], help='0: all')
     p.add_argument('--spaces', nargs='+', default=['voxels', 'chosen'])
     a = p.parse_args()

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2])), sys.path.insert(0, str(Path(__file__).resolve().parent))
-from demo_study import kept_rows, read_scores, study_options
-from separate_study import gains, gains_text
+from demo_study import read_scores
+from separate_study import gains, gains_text, kept_rows, study_options
 from visdec.autoencoder import encode
 from visdec.cad import ContrastAttendDiffuse
 from visdec.decode import ReadoutConditioner, fit_readout
@@ -85,7 +85,7 @@ def summed(rows):
     return found
 
 def main():
-    a = study_options(__doc__, [0, 1], 'honest').parse_args()
+    a = study_options(__doc__, [0, 1], 'honest', runs=True).parse_args()
     torch.set_num_threads(1)
     rows, keep = kept_rows(a.out)
     for seed in () if a.table else a.worlds:

@@ -111,25 +111,41 @@ def table(rows):
     for r in summed(rows):
         print(f"{r['brain']:9s} {r['labels']:4d} {r['space']:9s} | " + gains_text(r), *r.get('names', ()))
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--worlds', type=int, nargs='+', default=[0, 1, 2])
-    p.add_argument('--brains', nargs='+', default=['plain', 'lifelike', *DIAL])
-    p.add_argument('--labels', type=int, nargs='+', default=LABELS)
-    p.add_argument('--out', default='separate.json', help='a finished (world, brain) found there is not asked again')
+def study_options(doc, worlds, name, runs=False):
+    "What a study that resumes is asked: worlds, where its rows (and stages) lie, what to show."
+    p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--worlds', type=int, nargs='+', default=worlds)
+    p.add_argument('--out', default=f'{name}.json', help='what is found there is not asked again')
+    if runs:
+        p.add_argument('--runs', default=f'{name}-runs', help='folder of the stages')
     p.add_argument('--table', action='store_true')
     p.add_argument('--fixture', help='write the summed table there, as the chapter reads it')
+    return p
+
+def kept_rows(file):
+    "The rows of a study so far, and what writes them down."
+    rows = json.loads(Path(file).read_text()) if Path(file).exists() else []
+    def keep():
+        with atomic_file(Path(file)) as tmp:
+            tmp.write_text(json.dumps(rows), encoding='utf-8')
+    return rows, keep
+
+def ask_missing(rows, keep, places, labels, one_world):
+    "Each (world, brain) with the numbers of labels that its rows lack; rows are written after each."
+    for seed, brain in places:
+        done = {r['labels'] for r in rows if (r['world'], r['brain']) == (seed, brain)}
+        if missing := [n for n in labels if n not in done]:
+            rows += one_world(seed, brain, missing, lambda s: print(s, flush=True))
+            keep()
+
+def main():
+    p = study_options(__doc__, [0, 1, 2], 'separate')
+    p.add_argument('--brains', nargs='+', default=['plain', 'lifelike', *DIAL])
+    p.add_argument('--labels', type=int, nargs='+', default=LABELS)
     a = p.parse_args()
-    out = Path(a.out)
-    rows = json.loads(out.read_text()) if out.exists() else []
+    rows, keep = kept_rows(a.out)
     if not a.table:
-        for seed in a.worlds:
-            for name in a.brains:
-                done = {r['labels'] for r in rows if (r['world'], r['brain']) == (seed, name)}
-                if not set(a.labels) <= done:
-                    rows += one_world(seed, name, [n for n in a.labels if n not in done], lambda s: print(s, flush=True))
-                    with atomic_file(out) as tmp:
-                        tmp.write_text(json.dumps(rows), encoding='utf-8')
+        ask_missing(rows, keep, [(seed, name) for seed in a.worlds for name in a.brains], a.labels, one_world)
     table(rows)
     if a.fixture:
         about = dict(what='ridge to looks, identification among 50 test pictures of new categories', single_trials=SINGLE,
