@@ -80,7 +80,7 @@ TRAININGS = ('pretrain', 'image_mae', 'tune', 'codec_warm', 'codec', 'prior', 'f
 
 def _tiny(c):
     small = dict(dim=32, depth=2, heads=2, decoder_dim=32, decoder_depth=1, decoder_heads=2)
-    steps = dict(pretrain=12, image_mae=12, tune=8, codec_warm=60, codec=60, prior=20, finetune=12)
+    steps = dict(pretrain=12, image_mae=12, tune=8, codec_warm=60, codec=20, prior=12, finetune=12)
     few = {k: replace(getattr(c, k), steps=n, bs=32 if 'codec' in k else 16, warmup=2, save_every=4,
                       validate_every=0) for k, n in steps.items()}
     return replace(c, brain=replace(c.brain, **small), image=replace(c.image, **small),

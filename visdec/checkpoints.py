@@ -14,7 +14,7 @@ import json, re
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel, VQModel
 from .core import DataError
-from .files import read_pickle
+from .files import kind_of, read_pickle
 from .contrast import DCMAE
 from .image_mae import mae_settings
 from .attend import CrossModal, picture_names
@@ -55,12 +55,22 @@ def _configuration(rest, path):
         raise DataError('the configuration has no fields', 'a dict', type(config).__name__, path)
     return config if merged is None else config | {'config_merge': merged}
 
+def _saved(path):
+    "What a file holds; its content says of which kind it is, and not its name."
+    if kind_of(path) != 'safetensors':
+        return read_pickle(path, harmless)
+    from safetensors.torch import load_file
+    try:
+        return load_file(path)
+    except Exception as e:
+        raise DataError('this file cannot be read', found=f'{type(e).__name__}: {e}', where=path,
+                        fix='it may be cut short: fetch it again') from None
+
 def read_reference(
-    path, # a .pth or .ckpt of CAD, MinD-Vis or latent diffusion
-) -> tuple: # configuration as a dict; weights by name
+    path, # a .pth, .ckpt or .safetensors of CAD, MinD-Vis or latent diffusion
+) -> tuple: # configuration as a dict, empty for .safetensors; weights by name
     "Read a published checkpoint; nothing in it is run."
-    saved = read_pickle(path, harmless)
-    state, rest = _weights(saved, path)
+    state, rest = _weights(_saved(path), path)
     return _configuration(rest, path), state
 
 # %% ../nbs/45_checkpoints.ipynb #compare_weights
@@ -84,23 +94,25 @@ def compare_text(
     return '\n'.join(f'{k:10s} {len(v):4d}  {some(v)}'.rstrip() for k,v in found.items())
 
 # %% ../nbs/45_checkpoints.ipynb #fill
-def _tensors(state):
+def _tensors(state, where=None):
     "Weights as tensors of finite numbers."
     try:
         state = {k: torch.as_tensor(v) for k,v in state.items()}
     except Exception as e:
-        raise DataError('weights must be numbers', found=f'{type(e).__name__}: {e}') from None
+        raise DataError('weights must be numbers', found=f'{type(e).__name__}: {e}',
+                        where=where) from None
     if bad := [k for k,v in state.items() if not v.isfinite().all()]:
-        raise DataError('a weight is not finite', found=bad[:4], fix='its training failed')
+        raise DataError('a weight is not finite', found=bad[:4], where=where,
+                        fix='its training failed')
     return state
 
-def _fill(model, state, may_miss=()):
+def _fill(model, state, may_miss=(), where=None):
     "Load weights into a model; only names that a builder expects to be new may be missing."
     found = compare_weights(state, model)
     missing = [k for k in found['missing'] if not k.startswith(tuple(may_miss))]
     if missing or found['unexpected'] or found['reshaped']:
         raise DataError('the weights do not fit the model', 'a place for each',
-                        '\n' + compare_text(found | dict(missing=missing)), 'state',
+                        '\n' + compare_text(found | dict(missing=missing)), where or 'state',
                         'is this config of the same checkpoint?')
     model.load_state_dict(state, strict=False)
     if hasattr(model, 'register_to_config'):
@@ -114,11 +126,11 @@ def _need(known, names, where):
 # %% ../nbs/45_checkpoints.ipynb #dcmae
 def _count(state, stem): return len({k.split('.')[1] for k in state if k.startswith(stem + '.')})
 
-def _brain_settings(state, config):
+def _brain_settings(state, config, where=None):
     "Settings of our autoencoder, from published names."
     embed, hidden = 'patch_embed.proj.weight', 'blocks.0.mlp.fc1.weight'
-    _need(state, [embed, hidden, 'cls_token', 'pos_embed'], 'state')
-    _need(config, ['num_heads'], 'config')
+    _need(state, [embed, hidden, 'cls_token', 'pos_embed'], where or 'state')
+    _need(config, ['num_heads'], where or 'config')
     patch, dim, heads = state[embed].shape[-1], state['cls_token'].shape[-1], config['num_heads']
     if not isinstance(heads, int) or dim % heads:
         raise DataError('heads must divide the width', f'a divisor of {dim}', heads, 'num_heads')
@@ -131,10 +143,11 @@ def _brain_settings(state, config):
 def dcmae_from_reference(
     state:dict, # published names: phase 1, or the brain half of phase 2 (its crosses stay out)
     config:dict, # num_heads, decoder_num_heads
+    where=None, # their file, for messages
 ) -> DCMAE: # in eval mode
     "Our double-contrastive autoencoder with published weights."
-    state = {k: v for k,v in _tensors(state).items() if not k.startswith('cross_')}
-    return _fill(DCMAE(**_brain_settings(state, config)), state)
+    state = {k: v for k,v in _tensors(state, where).items() if not k.startswith('cross_')}
+    return _fill(DCMAE(**_brain_settings(state, config, where)), state, where=where)
 
 # %% ../nbs/45_checkpoints.ipynb #crossmodal
 def brain_names(
@@ -216,12 +229,14 @@ def encoder_half(
 def encoder_from_reference(
     state:dict, # phase 3, or its `cond_stage_model`
     config:dict, # num_heads
+    where=None, # their file, for messages
 ) -> DCMAE: # in eval mode, without blocks in its decoder
     "The encoder of a finished decoder; what restored hidden voxels is not in such a file."
-    held = encoder_half(_tensors(state))
+    held = encoder_half(_tensors(state, where))
     own = {k: v for k,v in held.items() if not k.startswith(('decoder_', 'mask_token'))}
-    sizes = _brain_settings(held, config) | dict(decoder_dim=32, decoder_depth=0, decoder_heads=2)
-    return _fill(DCMAE(**sizes), own, ('decoder_', 'mask_token'))
+    sizes = _brain_settings(held, config, where) | dict(decoder_dim=32, decoder_depth=0,
+                                                        decoder_heads=2)
+    return _fill(DCMAE(**sizes), own, ('decoder_', 'mask_token'), where)
 
 # %% ../nbs/45_checkpoints.ipynb #unet_name
 UNET_NAMES = {'input_blocks.0.0.': 'conv_in.', 'out.0.': 'conv_norm_out.', 'out.2.': 'conv_out.',
@@ -314,9 +329,11 @@ def _settings(config):
 def unet_from_compvis(
     state:dict, # published names, with or without 'model.diffusion_model.'
     config, # settings of a UNet2DConditionModel: a dict or JSON, bare or as its 'diffusers_config'
+    where=None, # their file, for messages
 ) -> UNet2DConditionModel: # in eval mode; hears a time vector where the state holds the map to it
     "diffusers' denoiser with CompVis' weights; the map to the time vector is the conditioner's."
-    state, (settings, heads) = below(_tensors(state), 'model.diffusion_model.'), _settings(config)
+    state, (settings, heads) = _tensors(state, where), _settings(config)
+    state = below(state, 'model.diffusion_model.')
     _need(settings, ['attention_head_dim', 'layers_per_block', 'block_out_channels'], 'config')
     if heads not in (None, settings['attention_head_dim']):
         raise DataError('attention_head_dim is the number of heads', heads, settings, 'config')
@@ -324,12 +341,12 @@ def unet_from_compvis(
         settings['class_embed_type'] = 'identity'
     layers, model = settings['layers_per_block'], UNet2DConditionModel(**settings)
     own = {unet_name(k, layers): v for k,v in state.items() if TIME not in k}
-    return _fill(model, own)
+    return _fill(model, own, where=where)
 
 # %% ../nbs/45_checkpoints.ipynb #vq_from_compvis
-def _codec_weights(state, levels):
+def _codec_weights(state, levels, where):
     "A codec's weights in diffusers' names; attention was stored as convolutions of one pixel."
-    state = below(_tensors(state), 'first_stage_model.')
+    state = below(_tensors(state, where), 'first_stage_model.')
     named = {vq_name(k, levels): v for k,v in state.items() if not k.startswith('loss.')}
     return {k: v[:, :, 0, 0] if '.attentions.' in k and v.ndim == 4 else v
             for k,v in named.items()}
@@ -337,19 +354,21 @@ def _codec_weights(state, levels):
 def vq_from_compvis(
     state:dict, # published names, with or without 'first_stage_model.'; its training loss stays out
     config, # settings of a VQModel: a dict or JSON, bare or as its 'diffusers_config'
+    where=None, # their file, for messages
 ) -> VQModel: # in eval mode
     "diffusers' codec of codes with CompVis' weights."
     settings = dict(scaling_factor=1.) | _settings(config)[0]
     _need(settings, ['block_out_channels', 'num_vq_embeddings'], 'config')
-    weights = _codec_weights(state, len(settings['block_out_channels']))
-    return _fill(VQModel(**settings), weights)
+    weights = _codec_weights(state, len(settings['block_out_channels']), where)
+    return _fill(VQModel(**settings), weights, where=where)
 
 def kl_from_compvis(
     state:dict, # published names, with or without 'first_stage_model.'; its training loss stays out
     config, # settings of an AutoencoderKL: a dict or JSON, bare or as its 'diffusers_config'
+    where=None, # their file, for messages
 ) -> AutoencoderKL: # in eval mode
     "diffusers' codec of means and deviations with CompVis' weights."
     settings = _settings(config)[0]
     _need(settings, ['block_out_channels', 'scaling_factor'], 'config')
-    weights = _codec_weights(state, len(settings['block_out_channels']))
-    return _fill(AutoencoderKL(**settings), weights)
+    weights = _codec_weights(state, len(settings['block_out_channels']), where)
+    return _fill(AutoencoderKL(**settings), weights, where=where)

@@ -90,7 +90,7 @@ def kind_names(
 # %% ../nbs/51_features.ipynb #degrade
 EvaluatorLoss = namedtuple('EvaluatorLoss', 'total')
 EVALUATOR = {p: TrainConfig(steps=s, bs=96, lr=3e-3, warmup=20, betas=(.9, .99), save_every=10**6)
-             for p,s in dict(tiny=80, small=250, medium=250, large=250).items()}
+             for p,s in dict(tiny=40, small=250, medium=250, large=250).items()}
 
 JUDGES = dict(category='evaluator', kind='evaluator-kind')      # stages that train them
 EACH = dict(category=6, kind=12)     # drawings of each category that a judge learns from,

@@ -102,8 +102,11 @@ def unet_settings(
     wide = [params['model_channels']*m for m in params['channel_mult']]
     near = [2**i in params['attention_resolutions'] for i in range(len(wide))]
     per_head = params.get('num_head_channels', -1)
+    if per_head not in (-1, None) and (per_head < 1 or any(w % per_head for w in wide)):
+        raise DataError('heads must divide the width of every level', f'a divisor of {wide}',
+                        per_head, 'num_head_channels')
     heads = params.get('num_heads', -1) if per_head in (-1, None) else [w//per_head for w in wide]
-    if heads == -1:
+    if heads in (-1, None):
         raise DataError('how many heads?', 'num_heads or num_head_channels', sorted(params),
                         'unet_config')
     return dict(sample_size=params['image_size'], in_channels=params['in_channels'],
@@ -218,9 +221,15 @@ def read_yaml(
                         'such as cin256-v2.yaml') from None
 
 # %% ../nbs/48_ldm.ipynb #checked
+def _number(value, where):
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise DataError('this is no number', 'a number', value, where) from None
+
 def checked_betas(first, last, where):
     "First and last beta as numbers that a schedule can have."
-    first, last = float(first), float(last)
+    first, last = _number(first, where), _number(last, where)
     if not 0 < first < last < 1:
         raise DataError('no noise schedule has these ends', 'from small to large, between 0 and 1',
                         (first, last), where)
@@ -228,7 +237,7 @@ def checked_betas(first, last, where):
 
 def checked_scale(scale, where):
     "The factor that brings latents to unit deviation, as a number above zero."
-    scale = float(scale)
+    scale = _number(scale, where)
     if not 0 < scale < float('inf'):
         raise DataError('no codec has this scale', 'a number above zero', scale, where)
     return scale
@@ -266,7 +275,7 @@ def _is_cin256(state):
 
 # %% ../nbs/48_ldm.ipynb #read_compvis-read_compvis
 def read_compvis(
-    path, # `model.ckpt`
+    path, # `model.ckpt`, or the same weights as `.safetensors`
     config='', # its `.yaml`; '': cin256-v2, where the weights have that form
 ) -> Ldm:
     "A latent diffusion model from CompVis' files; nothing in them is run."
@@ -295,9 +304,9 @@ def read_compvis(
     scale = state.get('scale_factor', said.get('scale_factor'))     # the checkpoint's comes first
     sizes[1]['scaling_factor'] = checked_scale(1. if scale is None else scale, config or path)
     check_unet(sizes[0], path)
-    unet = unet_from_compvis(below(state, 'model.diffusion_model.'), sizes[0])
+    unet = unet_from_compvis(below(state, 'model.diffusion_model.'), sizes[0], path)
     made = kl_from_compvis if kl else vq_from_compvis
-    codec = made(below(state, 'first_stage_model.'), sizes[1])
+    codec = made(below(state, 'first_stage_model.'), sizes[1], path)
     check_joint(unet, codec, path)
     labels = state.get('cond_stage_model.embedding.weight')
     spare = sorted({k.split('.')[0] for k in state} - {'model', 'first_stage_model',
@@ -421,14 +430,14 @@ def is_hub_id(
         name).endswith(ends)
 
 def read_ldm(
-    source, # CompVis' `.ckpt`, a folder of diffusers, or a hub id
+    source, # CompVis' `.ckpt` or `.safetensors`, a folder of diffusers, or a hub id
     config='', # CompVis' `.yaml`
 ) -> Ldm:
     "A latent diffusion model, whoever published it."
     path = Path(source)
     if not path.exists() and not is_hub_id(source):
-        raise DataError('no ldm is here', 'a .ckpt, a folder of diffusers, or owner/model',
-                        where=source)
+        raise DataError('no ldm is here', 'a .ckpt or .safetensors, a folder of diffusers, or '
+                        'owner/model', where=source)
     if config and not path.is_file():
         raise DataError('a folder of diffusers brings its own sizes', 'no --ldm-config', config,
                         source, 'leave the .yaml out, or name the .ckpt that it belongs to')

@@ -38,7 +38,7 @@ def read_encoder(
         raise DataError('this file holds a diffusion model and no brain', 'phase 1, 2 or 3 of '
                         'MinD-Vis or CAD', 'an LDM', path, 'name it as --ldm')
     made = encoder_from_reference if encoder_half(state) else dcmae_from_reference
-    model = made(state, config)
+    model = made(state, config, path)
     model.register_to_config(wrap=True)
     return model
 
