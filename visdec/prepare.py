@@ -52,8 +52,8 @@ def _load_arrays(src, subject, images=None):
 
 LOADERS = dict(sim=_load_sim, digits69=_load_digits, god=_load_god, bold5000=_load_bold5000,
                nsd=_load_nsd, miyawaki=_load_miyawaki, bids=_load_bids, arrays=_load_arrays)
-SUBJECTS = dict(god=r'(?:[Ss]ubject|sbj_|sub-0(?=\d_perception))(\d)', bold5000=r'(CSI\d)', nsd=r'(subj\d\d)',
-                bids=r'^(sub-[A-Za-z0-9]+)$')
+SUBJECTS = dict(god=r'(?:[Ss]ubject|sbj_|sub-0(?=\d_perception))(\d)',
+                bold5000=r'(CSI\d)', nsd=r'(subj\d\d)', bids=r'^(sub-[A-Za-z0-9]+)$')
 
 # %% ../nbs/80_prepare.ipynb #options
 def named_values(
