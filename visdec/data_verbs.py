@@ -18,7 +18,7 @@ def prepare(
     subject:str='', # one subject; empty: all that are found
     images:str='', # folder or file of pictures, where they are apart; none: decode without
     task:str='', # the word behind task- in the file names; several with commas
-    kind:str='', # rows of the events that are trials, as 'exp, test'; '*': all with a picture
+    kind:str='', # rows that are trials: 'exp, test'; of a task: 'imagery/2'; '*': with a picture
     split:str='', # patterns over session/run/picture, or kind:KIND, such as 'ses-02*=test'
     rois:str='', # an atlas *_dseg.nii.gz, or a folder of masks
     derivatives:str='', # folder of the cleaned scans, below SRC; empty: the only one there is
@@ -26,7 +26,9 @@ def prepare(
     only:str='', # labels that a scan must have, such as echo=2
     drop:str='', # runs or trials to leave out, such as 'ses-02/3, */bad.png'
     mask:str='', # one brain mask for all runs; empty: that of each run, else from its scan
-    picture_column:str='', # column of the events that names the pictures
+    picture_column:str='', # column of the events that names the pictures; several: the first there
+    rest:str='', # rows in which nothing happens, beside rest: --rest='-*, imagery/4'
+    names:str='', # table with the columns name and picture, where the events use other names
     events:str='', # more about the events: category=COLUMN, one_back=drop
     betas:str='', # file or folder of GLMsingle's output, in place of the regression
     method:str='', # lsa or lss; empty: by the design and the noise
@@ -161,7 +163,8 @@ def inspect(
 
 # %% ../nbs/92_data_verbs.ipynb #verbs
 READ = {'of a BIDS study: what is read': ('task', 'kind', 'split', 'rois', 'derivatives', 'space',
-                                          'only', 'drop', 'mask', 'picture_column', 'events'),
+                                          'only', 'drop', 'mask', 'picture_column', 'rest',
+                                          'names', 'events'),
         'of a BIDS study: one response per trial': ('betas', 'method', 'tr', 'confounds',
                                                     'high_pass', 'hrf')}
 SQUARES = {'of squares (miyawaki)': ('lag', 'each', 'trend', 'norm', 'fetch')}

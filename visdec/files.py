@@ -78,6 +78,14 @@ def _why(error):
     said = str(error).rpartition('WeightsUnpickler error: ')[2].strip() or 'no reason given'
     return f'{type(error).__name__}: {said.splitlines()[0][:160]}'
 
+def _said_members(path):
+    "How many members the last record of a zip tells of; zipfile does not compare it."
+    with open(path, 'rb') as f:
+        f.seek(-min(os.path.getsize(path), 2**16 + 22), 2)
+        tail = f.read()
+    end = tail[tail.rindex(b'PK\x05\x06'):]
+    return int.from_bytes(end[10:12], 'little')
+
 def check_archive(
     path, # a zip: `.npz`, or a file of `torch.save`
     limit:int=None, # bytes it may unpack to; None: 64 MB, or a hundred times its own size
@@ -87,10 +95,14 @@ def check_archive(
     try:
         with zipfile.ZipFile(path) as z:
             sizes = {i.filename: i.file_size for i in z.infolist()}
-            total = sum(i.file_size for i in z.infolist())
+            held, total = len(z.infolist()), sum(i.file_size for i in z.infolist())
+        said = _said_members(path)
     except Exception as e:
         raise DataError('this archive cannot be read', found=_why(e), where=path,
                         fix='it may be cut short: fetch it again') from None
+    if said not in (held, 2**16 - 1):               # the largest number stands for a larger one
+        raise DataError('a table of an archive is torn', f'{said} members, as its end says',
+                        f'{held}', path, 'fetch it again')
     if total > limit:
         raise DataError('this archive unpacks to more than is plausible',
                         f'at most {limit:,} bytes',

@@ -46,10 +46,10 @@ def tasks_of(
 
 def _look_run(run, given, problems):
     "One run from its table and its headers: trials, TR, columns, rows outside; None on a problem."
-    from visdec.bids import lost_trials
+    from visdec.bids import events_options, lost_trials
     from visdec.runs import open_image, read_events, read_timing, read_tsv
-    asked = {k: v for k in ('kind', 'picture') if (v := given.get(k))} | given.get('events', {})
     with _noting(problems):
+        asked = events_options(*map(given.get, ('events', 'kind', 'picture', 'rest', 'names')))
         img = open_image(run['bold'])
         tr, start = read_timing(run['meta'], img, given.get('glm', {}).get('tr'))
         events = read_events(run['events'], **asked)
@@ -142,8 +142,8 @@ def first_look(
 
 def _summed(src, out, looked, given):
     "The runs together: trials, splits, pictures, design and cost."
-    from visdec.bids import imagined, split_by
-    from visdec.runs import name_of
+    from visdec.bids import check_names, imagined, split_by
+    from visdec.runs import name_of, read_names
     for r in looked:
         e, name = r['events'], name_of(r['run'])
         keep = e['keep'] & ~np.isin(np.arange(len(e['keep'])), r['lost'])
@@ -156,6 +156,8 @@ def _summed(src, out, looked, given):
         told = dict(image_id=ids, category=np.full(len(ids), ''), split=words)
         ids = imagined(told)['image_id']
         out['splits'] = {w: int((words == w).sum()) for w in sorted(set(words.tolist()))}
+        names = given.get('names')
+        check_names(src, words, ids, read_names(names) if names else None)
     lost = {r['run']['events'].name: [int(v) for v in r['events']['row'][r['lost']]]
             for r in looked if len(r['lost'])}
     out |= dict(trials=len(ids), distinct=len(set(ids.tolist())), lost=lost,
@@ -199,7 +201,8 @@ def _left_out(look):
     said = [f'{len(rows)} trials outside the scan in {f} (rows {rows[:5]})'.replace("'", '')
             for f, rows in look['lost'].items()]
     said += [f"{look['repeated']} rows by one-back or --drop"]*(look['repeated'] > 0)
-    said += [f"{len(look['without_scan'])} runs without a cleaned scan"]*bool(look['without_scan'])
+    bare = len(look.get('without_scan', ()))              # not known where a problem came before
+    said += [f'{bare} runs without a cleaned scan']*(bare > 0)
     return '; '.join(said) or 'nothing'
 
 # %% ../nbs/88_first_look.ipynb #describe

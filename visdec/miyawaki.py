@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KINDS', 'FIELD', 'RINGS', 'AREAS', 'CHOICES', 'SOURCE', 'planted_figures', 'read_labels', 'blocks_of', 'block_means',
            'without_line', 'write_miyawaki', 'miyawaki_runs', 'check_halves', 'miyawaki_regions', 'load_miyawaki',
-           'fetch_miyawaki']
+           'squares_of', 'square_scores', 'square_table', 'fetch_miyawaki']
 
 # %% ../nbs/28_miyawaki.ipynb #imports
 import re
@@ -341,6 +341,54 @@ def load_miyawaki(
         dropped_voxels=np.flatnonzero(~good).tolist(), drop=list(drop),
         voxel=np.flatnonzero(mask)[good].tolist(), grid=list(mask.shape),
         affine=like.affine.tolist())
+
+# %% ../nbs/28_miyawaki.ipynb #squares_of
+def squares_of(
+    pictures, # uint8 (picture, row, col, rgb)
+) -> np.ndarray: # (picture, 10, 10), light from 0 to 1
+    "The mean light of each of the 100 squares."
+    light = np.asarray(pictures, np.float64).mean(-1)/255
+    if light.ndim != 3 or light.shape[1] != light.shape[2] or light.shape[1] < 10:
+        raise DataError('these are no pictures of 10 x 10 squares', '(picture, row, row, rgb)',
+                        np.shape(pictures), 'squares')
+    edge = np.linspace(0, light.shape[1], 11)              # pixels may lie across an edge
+    share = np.clip(np.minimum(edge[1:, None], np.arange(1, light.shape[1] + 1)) -
+                    np.maximum(edge[:-1, None], np.arange(light.shape[1])), 0, 1)
+    return np.einsum('sr,nrc,tc->nst', share, light, share)/(light.shape[1]/10)**2
+
+def _alike(a, b):
+    "Correlation of every row of `a` with every row of `b`; 0 where one is flat."
+    a, b = (v - v.mean(1, keepdims=True) for v in (a, b))
+    size = np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1))
+    return np.where(size > 1e-9, a@b.T/np.maximum(size, 1e-9), 0)
+
+
+# %% ../nbs/28_miyawaki.ipynb #square_scores
+def square_scores(
+    recon, shown, # uint8 (picture, row, col, rgb): decoded, and what was on the screen
+    n:int=100, # candidates, the picture shown among them
+    seed:int=0, # of the random candidates
+) -> dict: # name -> (picture,)
+    "What is reported of 10 x 10 squares: correlation, squared error, identification among `n`."
+    a, b = (squares_of(p).reshape(len(p), 100) for p in (recon, shown))
+    others = rng(seed, 'candidates').integers(0, 2, (20_000, 100))
+    own = np.diag(_alike(a, b))
+    better = (_alike(a, others) >= own[:, None] - 1e-9).mean(1)       # a tie identifies nothing
+    return {'correlation': own, 'squared error': ((a - b)**2).mean(1),
+            f'identified of {n:,}': (1 - better)**(n - 1)}
+
+def square_table(
+    pictures:dict, # of a run, as `Results.pictures`: 'shown', and name -> (trial, sample, ...)
+    target:dict, # of a run, as `Results.target`: name -> which picture was shown, (trial,)
+    n:int=100, # as for `square_scores`
+) -> dict: # name -> {score: mean over trials and samples}
+    "The scores on squares for every row of a run's table."
+    out, shown = {}, pictures['shown'][:, 0]
+    for name, of in target.items():
+        told = [square_scores(s, shown[of], n) for s in np.moveaxis(pictures[name], 1, 0)]
+        out[name] = {k: float(np.mean([t[k] for t in told])) for k in told[0]}
+    return out
+
 
 # %% ../nbs/28_miyawaki.ipynb #fetch
 def fetch_miyawaki(

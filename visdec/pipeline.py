@@ -257,6 +257,8 @@ def load_results(
         target = {k: np.array(v) for k, v in saved['target'].items()}
         return Results(saved['table'], pictures, target, saved_config(out), saved['about'],
                        saved['protocols'], out)
-    except (KeyError, TypeError, AttributeError) as e:
+    except (KeyError, TypeError, AttributeError, ValueError) as e:
+        if isinstance(e, DataError):
+            raise
         raise DataError('the results cannot be read', found=f'{type(e).__name__}: {e}', where=out,
                         fix=f'visdec evaluate --out {out}') from None

@@ -52,8 +52,8 @@ def _load_arrays(src, subject, images=None):
 
 LOADERS = dict(sim=_load_sim, digits69=_load_digits, god=_load_god, bold5000=_load_bold5000,
                nsd=_load_nsd, miyawaki=_load_miyawaki, bids=_load_bids, arrays=_load_arrays)
-SUBJECTS = dict(god=r'(?:[Ss]ubject|sbj_)(\d)', bold5000=r'(CSI\d)', nsd=r'(subj\d\d)',
-                bids=r'^(sub-[A-Za-z0-9]+)$')
+SUBJECTS = dict(god=r'(?:[Ss]ubject|sbj_|sub-0(?=\d_perception))(\d)',
+                bold5000=r'(CSI\d)', nsd=r'(subj\d\d)', bids=r'^(sub-[A-Za-z0-9]+)$')
 
 # %% ../nbs/80_prepare.ipynb #options
 def named_values(
@@ -108,7 +108,9 @@ def bids_options(
     only:str='', # labels that a scan must have: 'echo=2, acq=highres'
     drop:str='', # patterns of runs or trials to leave out: 'ses-02/3, */bad.png'
     mask:str='', # file of a brain mask for all runs
-    picture_column:str='', # column of the events that names the pictures
+    picture_column:str='', # columns of the events, of which the first that is there names pictures
+    rest:str='', # kinds of row in which nothing happens: '-*, imagery/4'
+    names:str='', # table with the columns name and picture, where the events use other names
     events:str='', # category=COLUMN, one_back=drop
     betas:str='', # file or folder of GLMsingle's output, in place of the regression
     method:str='', # lsa, lss or auto
@@ -122,7 +124,8 @@ def bids_options(
     out = dict(images=images, split=split_words(split), rois=region_files(rois), kind=rows,
                derivatives=derivatives, space=space, only=named_values(only, '--only'),
                drop=[p.strip() for p in drop.split(',') if p.strip()], mask=mask,
-               picture=picture_column, events=named_values(events, '--events', EVENTS),
+               picture=picture_column, rest=rest, names=names,
+               events=named_values(events, '--events', EVENTS),
                betas=betas, method=method, glm={k: v for k,v in glm.items() if v})
     return {k: v for k,v in out.items() if v or v is False}
 
@@ -145,7 +148,9 @@ class Preparation:
     only:str = ''           # BIDS: labels that a scan must have
     drop:str = ''           # BIDS: patterns of runs or trials to leave out
     mask:str = ''           # BIDS: file of a brain mask for all runs
-    picture_column:str = '' # BIDS: column of the events that names the pictures
+    picture_column:str = '' # BIDS: columns of the events; the first that is there names pictures
+    rest:str = ''           # BIDS: kinds of row in which nothing happens
+    names:str = ''          # BIDS: table with the columns name and picture
     events:str = ''         # BIDS: category=COLUMN, one_back=drop
     betas:str = ''          # BIDS: file or folder of GLMsingle's output
     method:str = ''         # BIDS: lsa, lss; empty: by the design
@@ -163,7 +168,8 @@ def write_preparation(
     path, # file to write
 ) -> None:
     "What was asked for, as a file to share; paths stand in it in full."
-    full = {k: str(Path(v).absolute()) for k in ('src', 'images', 'rois', 'mask', 'betas', 'dlabel')
+    places = 'src', 'images', 'rois', 'mask', 'names', 'betas', 'dlabel'
+    full = {k: str(Path(v).absolute()) for k in places
             if (v := asked.get(k)) and Path(v).exists()}
     with atomic_file(path) as tmp:
         tmp.write_text(to_toml(changed(Preparation(), asked | full)), encoding='utf-8')
@@ -216,7 +222,7 @@ def _check_options(kind, subject, options):
     if subject and kind not in (*SUBJECTS, 'sim'):
         raise DataError('this kind of data has one subject', 'no name', subject, kind)
 
-PLACES = 'source', 'images', 'rois', 'mask', 'derivatives', 'betas'   # options that name a place
+PLACES = 'source', 'images', 'rois', 'mask', 'names', 'derivatives', 'betas'    # name a place
 
 def _in_full(asked):
     "What was asked for, places in full: `src/`, `./src` and a link to it are all `src`."

@@ -299,7 +299,11 @@ _sums = {}                                            # of files that this proce
 
 def _sum_of(file):
     "The checksum of a file; read once, as long as nobody writes to it."
-    s = file.stat()
+    try:
+        s = file.stat()
+    except OSError as e:                                # a link to itself, or to nothing
+        raise DataError('a file of a stage cannot be read', found=e, where=file,
+                        fix='remove the folder of this stage: it is made again') from None
     key = str(file.absolute()), s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns
     if key in _sums:
         return _sums[key]

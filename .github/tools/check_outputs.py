@@ -9,6 +9,7 @@ For every notebook:
   (`run_nbs.py` stores the hash when it has run the notebook);
 - a notebook with code shows at least one output, and none of the outputs is an error;
 - a cell with `#| fig-cap` shows an image (or a widget), and a cell that shows an image has `#| fig-cap` and `#| fig-alt`;
+- no output shows a place of the machine that made it, such as a folder of tempfile;
 - at most 500 kB and 3000 words of prose (the glossary, which is looked up and not read, 4000); every cell has a speaking id.
 
 Ends with 'N passed, N failed'; exits 1 when one failed."""
@@ -36,6 +37,12 @@ def notebooks(paths=()):
     return sorted(f for f in (ROOT/'nbs').rglob('*.ipynb')
                   if not any(part[0] in '_.' for part in f.relative_to(ROOT/'nbs').parts))
 
+PLACE = re.compile(r'/tmp/tmp\w{8}|/(?:root|home|Users|work)/[\w.]+|/tmp/s\d+/')
+
+def shown_text(cell):
+    "All text that a cell shows."
+    return '\n'.join(''.join(o.get('text') or o.get('data', {}).get('text/plain', '')) for o in cell.get('outputs', []))
+
 def shows_image(cell): return any(k.startswith('image/') for o in cell.get('outputs', []) for k in o.get('data', {}))
 
 WIDGET = re.compile(r'(interactive|[VHG]\w*Box|Box|\w*Slider|Output|Tab|Accordion|AppLayout)\(')
@@ -57,6 +64,7 @@ def problems(path):
         caption, alt = (re.search(rf'^#\|\s*{k}:\s*\S', source(c), re.M) for k in ('fig-cap', 'fig-alt'))
         if any(o['output_type'] == 'error' for o in c['outputs']): yield f"cell {c.get('id')!r} shows an error"
         if caption and not (shows_image(c) or shows_widget(c)): yield f"cell {c.get('id')!r} has a caption but no image"
+        if m := PLACE.search(shown_text(c)): yield f"cell {c.get('id')!r} shows a place of a machine: {m[0]}"
         if shows_image(c) and not (caption and alt): yield f"cell {c.get('id')!r} shows an image without #| fig-cap and #| fig-alt"
     for c in nb['cells']:
         if re.fullmatch('[0-9a-f]{8}|', c.get('id', '')): yield f"cell id {c.get('id')!r} says nothing: {source(c)[:40]!r}"

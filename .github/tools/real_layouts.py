@@ -2,7 +2,8 @@
 
     VISDEC_SHARED=/path/to/shared python .github/tools/real_layouts.py [--keep FOLDER] [--no-demo] [NAME ...]
 
-For NOD, THINGS-fMRI, BOLD5000 and GOD (perception and imagery in one record): the published tables below
+For NOD, THINGS-fMRI, BOLD5000 and GOD (perception and imagery in one record), and for Deep Image Reconstruction (SHEN,
+whose tables are written here in the published form, and whose imagery is scored as well): the published tables below
 `shared/data/real/bids`, under the names of the published files; scans, confounds and pictures are written here. A
 voxel's response to a picture is planted, a scan is its course (Glover) with white noise of .3 of the largest time
 course on a level of 1000. Then, each as its own process: `visdec inspect --bids`, `visdec prepare bids`, `visdec
@@ -31,6 +32,7 @@ class Layout:
     def __init__(self, home, subject, task_of_picture, tr, rows, ending=''):
         self.home, self.sub, self.tr = Path(home), subject, tr
         self.picture, self.rows, self.ending = task_of_picture, rows, ending      # column, kinds that are trials
+        self.rest, self.meant = REST, {}                                          # kinds without events; names of pictures
         self.planted, self.known = [], {}
         self.g = rng(0, 'real layouts', str(home))
     def pattern(self, name):
@@ -56,9 +58,11 @@ class Layout:
             writer = csv.DictWriter(f, list(rows[0]), delimiter='\t', lineterminator='\n')
             writer.writeheader(); writer.writerows(rows)
         kind = next((k for k in ('trial_type', 'event_type') if k in rows[0]), None)
-        asked = self.rows and [k.strip() for k in self.rows.split(',')]
+        asked = self.rows and [k.strip().removeprefix(f'{task}/') for k in self.rows.split(',')
+                               if '/' not in k or k.strip().startswith(f'{task}/')]
+        for r in rows: r[self.column(r)] = self.meant.get(r[self.column(r)], r[self.column(r)])      # as planted; written above
         trial = [r[self.column(r)] != 'n/a' and (not asked or r[kind] in asked) for r in rows]
-        used = [t or bool(kind) and r[kind] not in REST for t, r in zip(trial, rows)]
+        used = [t or bool(kind) and r[kind] not in self.rest for t, r in zip(trial, rows)]
         n = int((float(rows[-1]['onset']) + float(rows[-1]['duration']) + 14)/self.tr)
         ev = pd.DataFrame([dict(onset=float(r['onset']), duration=float(r['duration']), trial_type=f'{i:06d}')
                            for i, r in enumerate(rows) if used[i]])
@@ -88,7 +92,8 @@ class Layout:
             path = self.home/folder/of(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.kron(p, np.ones((8, 8, 1))).astype(np.uint8)).save(path, 'JPEG' if path.suffix.lower() != '.png' else 'PNG', quality=95)
-    def whole(self): (self.home/'dataset_description.json').write_text('{"Name": "planted", "BIDSVersion": "1.8.0"}')
+    def whole(self, name='planted'):
+        (self.home/'dataset_description.json').write_text(f'{{"Name": "{name}", "BIDSVersion": "1.8.0"}}')
 
 def real(name): return find(shared_path('data', 'real', 'bids'), name)[0]
 
@@ -126,7 +131,54 @@ def god(home, imagery_runs=8):
     return s, ['--task', 'perception, imagery', '--kind', 'stimulus, imagery', '--events', 'one_back=drop',
                '--split', 'ses-perceptionTest*=test, ses-imagery*=imagery', '--images', f'{home}/images']
 
-LAYOUTS = dict(NOD=(nod, .92), THINGS=(things, .85), BOLD5000=(bold5000, .92), GOD=(god, .85))
+SHAPES = [f'colorExpStim{i:02d}_red_+' for i in range(1, 11)]
+
+def shen_table(home, name, shown, imagery=False):
+    "A table in the form of Deep Image Reconstruction (ds001506, tables of version 1.2), for real tables are not at hand."
+    na, rows, at = 'n/a', [], 32
+    if imagery:
+        columns = 'onset duration trial_no event_type category_id category_name category_index response_time evaluation'
+        for i, k in enumerate(shown):
+            for kind, length in ((1, 4), (2, 8), (3, 3), (4, 1)):
+                rows.append((at, length, i + 2, kind, 1443537, 'n01443537', k, na, 4.))
+                at += length
+        rows = [(0, 32, 1, -1, *[na]*5), *rows, (at, 6, len(shown) + 2, -2, *[na]*5)]
+    else:
+        columns = 'onset duration event_type stimulus_id stimulus_name category_index image_index response_time'
+        for i, name_ in enumerate(shown):
+            for kind in (1, 2) if i % 10 == 3 else (1,):                     # five one-backs in fifty
+                rows.append((at, 8, kind, '1.5', name_, 1, i, na))
+                at += 8
+        rows = [(0, 32, -1, *[na]*5), *rows, (at, 6, -2, *[na]*5)]
+    path = Path(home)/'tables'/name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('\n'.join('\t'.join(map(str, r)) for r in [columns.split(), *rows]) + '\n')
+    return path
+
+def shen(home, imagery_runs=6):
+    s = Layout(home, 'sub-01', ('stimulus_name', 'category_index'), 2., 'perception/1, imagery/2')
+    s.rest = '-1', '-2', '-3'
+    g = rng(0, 'shen')
+    trained, tested = [f'n01{i:06d}_{i + 3}' for i in range(100)], [f'n02{i:06d}_{i + 7}' for i in range(50)]
+    for r in (0, 1):
+        s.run(shen_table(home, f'train{r}.tsv', trained[50*r:50*r + 50]), 'ses-perceptionNaturalImageTraining01', 'perception',
+              f'run-{r + 1:02d}', f'run-{r + 1:02d}')
+    s.run(shen_table(home, 'test.tsv', list(g.permutation(tested))), 'ses-perceptionNaturalImageTest01', 'perception', 'run-01', 'run-01')
+    s.run(shen_table(home, 'shapes.tsv', SHAPES), 'ses-perceptionArtificialImage01', 'perception', 'run-01', 'run-01')
+    s.run(shen_table(home, 'letters.tsv', [f'letter_{c}' for c in 'ACEINORSTU']), 'ses-perceptionLetterImage01', 'perception', 'run-01', 'run-01')
+    meant = {str(k): n for k, n in zip([*range(1, 16), *range(17, 27)], [*(f'colorExpStim{i + 1:02d}_x' for i in range(15)), *tested[:10]])}
+    s.meant = meant | {'16': 'n/a'}
+    for r in range(imagery_runs):
+        s.run(shen_table(home, f'imagery{r}.tsv', g.permutation(np.arange(1, 27)).tolist(), True), 'ses-imagery01', 'imagery',
+              f'run-{r + 1:02d}', f'run-{r + 1:02d}')
+    s.planted = [p for p in s.planted if 'Artif' not in p[0] and 'Letter' not in p[0]]
+    s.draw('images', lambda n: f'{n}.JPEG')
+    (Path(home)/'imagined.tsv').write_text('name\tpicture\n' + ''.join(f'{k}\t{v}\n' for k, v in s.meant.items()))
+    return s, ['--task', 'perception, imagery', '--kind', 'perception/1, imagery/2', '--rest=-*, imagery/4', '--picture-column',
+               'stimulus_name, category_index', '--names', f'{home}/imagined.tsv', '--drop', 'ses-perceptionArtif*, ses-perceptionLetter*',
+               '--split', 'ses-perceptionNaturalImageTest*=test, ses-imagery*=imagery', '--images', f'{home}/images']
+
+LAYOUTS = dict(NOD=(nod, .92), THINGS=(things, .85), BOLD5000=(bold5000, .92), GOD=(god, .85), SHEN=(shen, .85))
 
 def call(*args):
     start = time.time()
@@ -160,11 +212,12 @@ def main():
         make, promised = LAYOUTS[name]
         home = base/name
         layout, words = make(home)
-        layout.whole()
+        layout.whole('Deep Image Reconstruction' if name == 'SHEN' else 'planted')
         steps = dict(look=('inspect', home, '--bids', *words), prepare=('prepare', 'bids', home, base/f'{name}-out', *words),
                      inspect=('inspect', base/f'{name}-out'))
         if not given.no_demo:
             steps['demo'] = ('demo', '--data', 'recording', '--path', base/f'{name}-out', '--preset', 'tiny', '--out', base/f'{name}-run')
+            if 'imagery' in ' '.join(words): steps['imagery'] = ('evaluate', '--out', base/f'{name}-run', '--split', 'imagery')
         said = []
         for step, args in steps.items():
             got, s = call(*args)

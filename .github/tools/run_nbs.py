@@ -24,6 +24,8 @@ VIEW = 'application/vnd.jupyter.widget-view+json'
 BAR = re.compile(r'\d+%\||\d+it \[')
 PLACE = re.compile(r'\S*/ipykernel_\d+/\d+\.py:\d+: ')    # of a warning: other in every run
 
+MADE = re.compile(r'/(?:var/folders/\S+?/T|tmp)/tmp\w{8}\b')       # a folder of tempfile: other in every run
+
 def skipped(cell, flags):
     names = {d.split()[0] for d in DIREC.findall(cell.source)}
     return bool(flags & names) or bool(re.search(r'^#\|\s*eval:\s*false', cell.source, re.M|re.I)) or 'nbdev_export(' in cell.source
@@ -34,11 +36,17 @@ class Client(NotebookClient):
         if cell.cell_type == 'code' and skipped(cell, self.skip): return cell
         return await super().async_execute_cell(cell, cell_index, **kw)
 
+def anywhere(text):
+    "A text without the places of this machine."
+    return MADE.sub('/tmp/...', text).replace(f'{ROOT}/', '')
+
 def still(output):
-    "The output without progress bars, as text or as widgets; None where nothing is left."
+    "The output without progress bars and places, as text or as widgets; None where nothing is left."
     if output.output_type == 'stream' and output.name == 'stderr':
-        output.text = PLACE.sub('', ''.join(line for line in output.text.splitlines(True) if not BAR.search(line)))
+        output.text = anywhere(PLACE.sub('', ''.join(line for line in output.text.splitlines(True) if not BAR.search(line))))
         return output if output.text.strip() else None
+    if 'text' in output: output.text = anywhere(output.text)
+    if 'text/plain' in output.get('data', {}): output.data['text/plain'] = anywhere(output.data['text/plain'])
     bar = VIEW in output.get('data', {}) and BAR.search(output.data.get('text/plain', ''))
     return None if bar else output
 
