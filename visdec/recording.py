@@ -392,8 +392,16 @@ def zscored(self:Recording,
     if whole and own:
         raise DataError('no training trial to normalise with', found=own, where='subject',
                         fix="use zscored('run')")
-    new = self.take()
-    new.x = zscore(self.x, groups, keep | np.isin(groups, own), unit != 'published')
+    new, fit = self.take(), keep | np.isin(groups, own)
+    wide = self.meta.get('voxels_of', {})        # of people with fewer voxels; the others are zeros
+    n = np.array([wide.get(s, self.x.shape[1]) for s in self.subject.tolist()])
+    if (n == self.x.shape[1]).all():
+        new.x = zscore(self.x, groups, fit, unit != 'published')
+    else:
+        new.x = np.zeros(self.x.shape, np.float32)
+        for k in np.unique(n):
+            one = n == k
+            new.x[one, :k] = zscore(self.x[one][:, :k], groups[one], fit[one], unit != 'published')
     new.meta['norm'] = {'unit': unit, 'own_statistics': own}
     return new
 

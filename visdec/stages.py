@@ -9,7 +9,7 @@ __all__ = ['BEAT', 'STRAY', 'part_identity', 'identity_of', 'what_differs', 'why
 
 # %% ../nbs/05_stages.ipynb #imports
 import json, os, shutil, socket, threading, time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import is_dataclass
 from pathlib import Path
 
@@ -156,7 +156,7 @@ def crew():
     n = int(os.environ.get('WORLD_SIZE') or 1)
     return (int(os.environ.get('RANK') or 0), n) if n > 1 else (0, 1)
 
-_held = set()
+_held, _door = {}, threading.Lock()          # folder -> [how many are inside, what they hold]
 
 @contextmanager
 def writing(
@@ -164,26 +164,44 @@ def writing(
     wait:float=0., # seconds to wait for another writer; then refuse
 ):
     "Be the only process that writes to a folder; inside one process it may be asked for again."
-    folder = Path(folder).absolute()
-    if folder in _held or crew()[0]:                     # of a crew the first one writes
+    folder = Path(folder).resolve()                      # a link to it is the same folder
+    if crew()[0]:                                        # of a crew the first one writes
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    with _door:
+        if folder not in _held:
+            _held[folder] = [0, _locked(folder, wait)]
+        _held[folder][0] += 1
+    try:
+        yield
+    finally:
+        with _door:                                      # the last one who leaves locks up
+            _held[folder][0] -= 1
+            if not _held[folder][0]:
+                _held.pop(folder)[1].close()
+
+def _locked(folder, wait):
+    "Lock a folder for this process; what is given back must be closed."
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise DataError('a file stands where a run wants its folder', 'a folder, or a new name',
+                        'a file', folder) from None
     file, until = folder/'lock', time.time() + wait
     while (fd := _take(file)) is None:
         if time.time() >= until:
             raise DataError('another process is writing here', found=_who(file), where=folder,
                             fix='wait until it ends, or name another folder')
         time.sleep(.1)
-    _held.add(folder)
-    try:
-        with _signed(folder/'lock.json'):
-            yield
-    finally:
-        _held.discard(folder)
-        file.unlink(missing_ok=True)                     # while it is held
-        os.close(fd)
-        Path(str(file) + '.pid').unlink(missing_ok=True)
+    with ExitStack() as held:
+        held.callback(_leave, file, fd)
+        held.enter_context(_signed(folder/'lock.json'))
+        return held.pop_all()
+
+def _leave(file, fd):
+    file.unlink(missing_ok=True)                         # while it is held
+    os.close(fd)
+    Path(str(file) + '.pid').unlink(missing_ok=True)
 
 # %% ../nbs/05_stages.ipynb #signed
 BEAT = 5.                            # seconds between two signs of a writer whom others wait for
@@ -244,6 +262,9 @@ class Stages:
         version:int=1, # of the code that makes it
     ):
         "The result of a stage: read when it is there, made when it is not."
+        if 'version' in needs:
+            raise DataError('a need of a stage has a name of its own', "any but 'version'",
+                            sorted(needs), name)
         known = {k: fingerprint(identity_of(v)) for k,v in {**needs, 'version': version}.items()}
         self.ids[name] = fingerprint(name, known)
         folder = self.folder/'stages'/f'{name}-{self.ids[name]}'
@@ -293,7 +314,7 @@ def finished(
     "Is the result there, whole?"
     return read_done(Path(folder)/'done.json') is not None and (Path(folder)/'result').is_dir()
 
-STRAY = '.DS_Store', 'Thumbs.db', 'desktop.ini'       # what systems leave in any folder
+STRAY = '.DS_Store', 'Thumbs.db', 'desktop.ini'       # what systems leave in any folder, as ._*
 
 _sums = {}                                            # of files that this process has read whole
 
@@ -316,7 +337,8 @@ def _sum_of(file):
 def _sealed(folder):
     "The checksum of each file below a folder, by name."
     return {f.relative_to(folder).as_posix(): _sum_of(f)
-            for f in sorted(Path(folder).rglob('*')) if not (f.is_dir() or f.name in STRAY)}
+            for f in sorted(Path(folder).rglob('*'))
+            if not (f.is_dir() or f.name in STRAY or f.name.startswith('._'))}
 
 def check_seal(
     folder, # of a finished stage
@@ -398,8 +420,19 @@ def protocol(self:Stages,
 ) -> dict: # file name without its ending -> list of dicts, one for each logged step
     "The logs of the trainings of a stage."
     folder = self.folder/'stages'/self.latest().get(name, '?')
-    return {f.stem: [json.loads(line) for line in f.read_text(encoding='utf-8').splitlines()]
-            for f in sorted(folder.glob('*.jsonl'))}
+    return {f.stem: _logged(f) for f in sorted(folder.glob('*.jsonl'))}
+
+def _logged(file):
+    "Steps of a log; a last line that a kill has torn is none."
+    lines, out = file.read_text(encoding='utf-8', errors='replace').splitlines(), []
+    for k, line in enumerate(lines, 1):
+        try:
+            out.append(json.loads(line))
+        except ValueError:
+            if k < len(lines):
+                raise DataError('a log is damaged', 'a line of JSON for each step', f'line {k}',
+                                file, 'remove the folder of this stage: it is made again') from None
+    return out
 
 # %% ../nbs/05_stages.ipynb #kinds
 def save_model(
@@ -442,6 +475,10 @@ def save_arrays(
     folder,
 ) -> None:
     "Save a result that is a dict of arrays."
+    if bad := [k for k, v in arrays.items()
+               if k in ('file', 'allow_pickle') or np.asarray(v).dtype.hasobject]:
+        raise DataError('this is not kept as numbers', "arrays of numbers or words, none called "
+                        "'file' or 'allow_pickle'", bad, folder)
     np.savez(Path(folder)/'arrays.npz', **arrays)
 
 def load_arrays(
