@@ -376,9 +376,13 @@ def audit(
 ) -> dict: # about, lines, claim: plain values
     "A verdict card: leaks, controls, memory, generalisation, dimension, what may be claimed."
     check_study(study)
+    refit = [refit] if isinstance(refit, str) else refit
     asked = set(REFITS if refit is True else refit or ())
     if asked - set(REFITS):
         raise DataError('no such refit', REFITS, sorted(asked - set(REFITS)), 'refit')
+    if min(twins, n) < 1:
+        raise DataError('nothing to compare with', '1 twin and 1 permutation or more',
+                        f'{twins} and {n}', 'audit')
     case = Case(decoder, study, seed, samples, scores, n, fitted)
     lines = check_copies(case) + check_likeness(case) + [check_split(study)]
     lines += check_answers(case, alone) + refit_lines(case, asked, twins, twin) + check_nulls(case)

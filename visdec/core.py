@@ -72,6 +72,7 @@ def set_seed(
 ) -> None:
     "Seed Python, numpy and torch (all devices); what libraries draw on their own then repeats."
     import torch
+    seed = int(seed)                             # numpy's whole numbers, too
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

@@ -39,7 +39,7 @@ def start_noise(
     shape:tuple, # (chan, row, col) of a latent
 ) -> torch.Tensor: # (key, chan, row, col), on the CPU
     "Where each sample starts: a pure function of its own key."
-    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(k))
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(int(k)))
                         for k in keys])
 
 def check_steps(

@@ -151,7 +151,7 @@ def scores_for(
     pairs, scores = study.pairs(), standard_scores(test.shown)
     category = study.rec.of('train').category
     kinds = np.unique(category)
-    if len(kinds) == 2 and '' not in kinds:
+    if len(kinds) == 2 and '' not in kinds and set(test.category) <= set(kinds.tolist()):
         shown = pairs.pictures[:]
         means = {k: shown[category == k].mean(0).astype(np.uint8) for k in kinds}
         scores.append(class_score(means, test.category))

@@ -37,6 +37,8 @@ def typed(
             if kind is not tuple or any(not isinstance(v, str) for v in like):
                 raise DataError('a value of the wrong kind', kind.__name__, value, name) from None
             value = tuple(w.strip() for w in value.split(','))       # names, without quotes
+    if hasattr(value, 'dtype') and not getattr(value, 'shape', ()):
+        value = value.item()                                 # a number of numpy or torch
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if kind is tuple and isinstance(value, list):
@@ -140,6 +142,10 @@ def words(
     return out
 
 # %% ../nbs/09_settings.ipynb #toml
+def _toml(value):
+    "A value as TOML writes it: letters as they are, what cannot be printed by its number."
+    return json.dumps(value, ensure_ascii=False).replace('\x7f', '\\u007f')
+
 def to_toml(
     record, # a dataclass, with others inside
 ) -> str: # text; each line ends with what the choice means
@@ -152,7 +158,7 @@ def to_toml(
             if f.name not in inner:
                 value = getattr(part, f.name)
                 plain = list(value) if isinstance(value, tuple) else value
-                line = f'{f.name} = {json.dumps(plain)}'
+                line = f'{f.name} = {_toml(plain)}'
                 lines.append(f'{line:34} # {notes[f.name]}' if notes.get(f.name) else line)
         for name in inner:
             lines.extend(['', f'[{before}{name}]'])

@@ -227,6 +227,8 @@ def permutation_chance(
         raise DataError('a function needs the number of images', where='n_image')
     each = np.arange(n_image)
     orders = pairings(n_image, n, seed, groups) if orders is None else orders
+    if not len(orders):
+        raise DataError('no pairing to compare with', '1 or more', 0, 'n')
     if matrix is None:
         return chance_of(score(each), [score(order) for order in orders])
     null = [matrix[each, block].mean(1) for block in np.array_split(orders, -(-len(orders)//1000))]

@@ -93,6 +93,9 @@ def warp(
     if len(names) != len(pictures) or not config.each:
         raise DataError('nothing can be warped', f'{len(pictures)} names, one warp or more',
                         f'{len(names)} names, {config.each} warps', 'warp')
+    if len(set(np.shape(pictures)[1:3])) != 1:
+        raise DataError('squares are warped', 'as many rows as columns', np.shape(pictures)[1:3],
+                        'warp')
     def one(picture, name):
         g, n = generator(seed, 'warp', str(name)), config.each
         light = to_tensor(picture[None])*.5 + .5
