@@ -33,7 +33,7 @@ def small_view(
         if max(x.shape[2:]) > side:
             x = torch.nn.functional.adaptive_avg_pool2d(x, side)
         return x.flatten(1).numpy()
-    cuts = range(CHUNK, len(every), CHUNK)               # thousands of photographs do not fit at once
+    cuts = range(CHUNK, len(every), CHUNK)               # thousands of photographs do not fit
     return np.concatenate([view(part) for part in np.split(every, cuts)])
 
 # %% ../nbs/32_overlap.ipynb #light_hash
