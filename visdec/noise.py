@@ -58,10 +58,11 @@ def target_of(
 def clean_of(
     z_t:torch.Tensor, guess:torch.Tensor, t:torch.Tensor, # noised latents, guess, steps
     prediction:str='epsilon', # what the guess is
+    betas:tuple=BETAS, # of the schedule
 ) -> torch.Tensor: # like z_t
     "The clean latents that a guess implies."
     check_prediction(prediction)
-    abar = schedule().alphas_cumprod.to(z_t.device)[t].view(-1, 1, 1, 1)
+    abar = schedule(betas).alphas_cumprod.to(z_t.device)[t].view(-1, 1, 1, 1)
     if prediction == 'v_prediction':
         return abar.sqrt()*z_t - (1 - abar).sqrt()*guess
     return (z_t - (1 - abar).sqrt()*guess)/abar.sqrt()

@@ -46,6 +46,8 @@ def rest_noise(
     if samples.shape[1] != wide:
         raise DataError('rest and task differ in voxels', wide, samples.shape[1], 'rest')
     spread = samples.std(0)
+    if not spread.any():
+        raise DataError('rest is silent', 'samples that vary', '0 in every voxel', 'rest')
     if np.ptp(spread[spread > 0]) < 1e-3:
         raise DataError('rest is not in the units of the task', 'deviations that differ by voxel',
                         f'{spread.max():.3f} in every voxel', 'rest',
