@@ -37,6 +37,8 @@ def config_for(out, preset, data, path, subject, seed, config, set, from_scratch
 
 # %% ../nbs/99_cli.ipynb #run_until
 def _run(until, out, device, foretell=False, **asked):
+    if 'torch' not in sys.modules:                   # a busy machine takes half a minute for this
+        print('loading libraries', file=sys.stderr, flush=True)
     from pathlib import Path
     from visdec.pipeline import run
     c = config_for(out, **asked)

@@ -337,15 +337,18 @@ def way_in(
     kept = np.arange(raw.x.shape[1]) if voxels is None else np.asarray(voxels)
     train = raw.split == 'train'
     people = np.unique(raw.subject[train]).tolist()
-    own = [np.asarray(raw.x[train & (raw.subject == s)], np.float64) for s in people]
-    def numbers(f):                                       # of each voxel, or of all as one
-        whole = unit == 'published'
-        own_of = [np.full(p.shape[1], f(p)) if whole else f(p, axis=0) for p in own]
-        return np.stack(own_of)[:, kept].astype(np.float32)
-    std = numbers(np.std)
+    own = [np.flatnonzero(train & (raw.subject == s)) for s in people]
+    parts = 1 if unit == 'published' else max(1, raw.x.shape[1]//512)     # voxels: all as one, or few
+    def numbers(part):                                    # mean and deviation of some voxels
+        x = [np.asarray(part[o], np.float64) for o in own]
+        if unit == 'published':
+            return [[np.full(p.shape[1], f(p)) for p in x] for f in (np.mean, np.std)]
+        return [[f(p, axis=0) for p in x] for f in (np.mean, np.std)]
+    told = [numbers(raw.x[:, v[0]:v[-1] + 1])
+            for v in np.array_split(np.arange(raw.x.shape[1]), parts)]
+    mean, std = np.concatenate(told, -1)[:, :, kept].astype(np.float32)
     std[std == 0] = 1                                     # what somebody's fewer voxels left open
-    return dict(n_source=raw.x.shape[1], unit=unit, voxels=kept, subjects=people,
-                mean=numbers(np.mean), std=std,
+    return dict(n_source=raw.x.shape[1], unit=unit, voxels=kept, subjects=people, mean=mean, std=std,
                 note=str(raw.meta.get('source', '')), n_train=int(train.sum()))
 
 # %% ../nbs/18_study.ipynb #StudyConfig
