@@ -340,6 +340,18 @@ def standing(
     return 'better' if t['value'] > 0 else 'worse'
 
 # %% ../nbs/84_ladder.ipynb #ladder_table
+def _common(sites, row):
+    "Scores that each site has."
+    first, *rest = (s[row] for s in sites.values())
+    return [k for k in first if all(k in s for s in rest)]
+
+def _add_against(lines, best, name, sites, shared, seed):
+    "Every row against one of them, and what all these questions together make of each p."
+    rest = [line for line in lines if line['decoder'] != best and name in line]
+    found = [compared(sites, line['decoder'], best, name, shared, seed) for line in rest]
+    for line, t, p in zip(rest, found, holm([t['p'] for t in found]) if found else ()):
+        line[name]['against'] = t | dict(other=best, p_holm=float(p))
+
 def ladder_table(
     climbed, # of `Climbed`
     roles:dict, # row -> role
@@ -350,21 +362,16 @@ def ladder_table(
     "All rows, all scores, and every row against the strongest simple one."
     sites, best = sites_of(climbed), strongest(climbed)
     rows = [r for r in roles if all(r in s for s in sites.values())]
-    def common(r): # scores that each site has
-        first, *rest = (s[r] for s in sites.values())
-        return [k for k in first if all(k in s for s in rest)]
     chance = {s.name: s.chance and {'value': s.chance} for s in scores}
     def ends(r, k):
         own = [s[r][k] for s in sites.values()]
         return over_sites(own, shared, seed, chance.get(k) is not None)._asdict()
-    lines = [{'decoder': r, 'role': roles[r]} | {k: ends(r, k) for k in common(r)} for r in rows]
+    lines = [{'decoder': r, 'role': roles[r]} | {k: ends(r, k) for k in _common(sites, r)}
+             for r in rows]
     if len(sites) > 1 and rows:
-        chance = {k: v for k, v in chance.items() if any(k in common(r) for r in rows)}
+        chance = {k: v for k, v in chance.items() if any(k in _common(sites, r) for r in rows)}
     for name in chance if best in rows else ():
-        rest = [line for line in lines if line['decoder'] != best and name in line]
-        found = [compared(sites, line['decoder'], best, name, shared, seed) for line in rest]
-        for line, t, p in zip(rest, found, holm([t['p'] for t in found]) if found else ()):
-            line[name]['against'] = t | dict(other=best, p_holm=float(p))
+        _add_against(lines, best, name, sites, shared, seed)
     for line in lines:
         twin = twin_name(line['decoder'])
         for name in chance if twin in rows else ():
