@@ -200,12 +200,21 @@ def twin_name(row:str) -> str:
     "The row of the same decoder, fitted on shuffled pairs."
     return f'{row}, shuffled'
 
+def _named_once(picked, words):
+    "A decoder that takes another row's name would take its place in every table."
+    own = [r.name for r in picked[len(picked) - len(words):]]
+    taken = ['chance', 'shown', *(r.name for r in RUNGS + ASIDE)]
+    if again := sorted({n for n in own if n in taken or own.count(n) > 1}):
+        raise DataError('two rows would have one name', 'a class name of its own for each decoder',
+                        again, f'--decoder {", ".join(words)}', 'rename the class')
+
 def rungs_of(
     config:LadderConfig,
 ) -> list: # of `Rung`
     "Who climbs: simple rows first, then rivals, each with its twin where asked, then your own."
     picked = [r for r in RUNGS + ASIDE if r.name in config.rows] if config.rows else list(RUNGS)
     picked += [load_decoder(w) for w in config.decoders]
+    _named_once(picked, config.decoders)
     if not config.twins:
         return picked
     def twin(r):

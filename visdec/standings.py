@@ -11,9 +11,10 @@ import numpy as np
 
 from .core import DataError
 from .page import TEMPLATES, band_html, render
-from .report import cell, columns, forest_html, p_text, short, table_html
+from .report import forest_html, table_html
+from .sentences import cell, columns, p_text, short
 from .stats import holm, paired_test, replication, replication_text
-from .ladder import Ladder, compared
+from .ladder import Ladder, compared, standing
 from .rungs import ASIDE
 
 # %% ../nbs/86_standings.ipynb #against_text
@@ -29,9 +30,8 @@ def against_text(
     t = line[score].get('against')
     if not t:
         return 'strongest simple row'
-    word = 'no different' if t['p_holm'] >= .05 else 'better' if t['value'] > 0 else 'worse'
     sign = '+' if t['value'] >= 0 else '-'
-    return (f"{word} ({sign}{short(abs(t['value']))} [{short(t['low'])} {short(t['high'])}], "
+    return (f"{standing(t)} ({sign}{short(abs(t['value']))} [{short(t['low'])} {short(t['high'])}], "
             f"{p_text(t['p_holm'])})")
 
 # %% ../nbs/86_standings.ipynb #twins_text
@@ -41,7 +41,7 @@ def twins_text(
 ) -> list: # of sentences, one for each decoder with a twin
     "Does each decoder beat itself, fitted on shuffled pairs?"
     tests = [(r['decoder'], (r.get(score) or {}).get('twin')) for r in found.table]
-    return [f"{name}: {score} {'above' if t['low'] > 0 else 'not above'} its shuffled twin "
+    return [f"{name}: {score} {'above' if standing(t) == 'better' else 'not above'} its shuffled twin "
             f"({t['value']:+.2f} [{t['low']:+.2f} {t['high']:+.2f}], {p_text(t['p'])})"
             for name, t in tests if t]
 
@@ -93,7 +93,8 @@ TEMPLATES['ladder'] = '''<!doctype html>
 {% if c.data == 'sim' %}<p class="what">All numbers are simulated.</p>{% endif %}
 <p class="note">Same training trials, same {{ about.pictures }} test pictures, same scores. The
 strongest simple row, <b>{{ best }}</b>, was chosen on held-out training pictures. p values are
-adjusted for the number of rows (Holm).</p></header>
+adjusted for the number of rows (Holm). Better or worse: p below .05, and an interval without
+zero.</p></header>
 <section><h2>Pictures</h2><p class="note">First sample of each row, not selected.</p>{{ band }}
 </section>
 <section><h2>Scores</h2><div class="plots">{% for f in forests %}{{ f }}{% endfor %}</div>
@@ -135,6 +136,7 @@ def _cost_words(c):
 def kept_scores(
     found:Ladder,
     asked, # names of rows that are needed
+    score:str='', # that is needed of each; '' asks for none
 ) -> dict: # site -> row -> score -> (picture,)
     "The scores picture by picture that a table keeps."
     if not found.each:
@@ -142,6 +144,11 @@ def kept_scores(
                         fix='run the ladder again in its folder: finished rows are kept')
     if lost := [r for r in asked if not all(r in s for s in found.each.values())]:
         raise DataError('this table has no such row', list(found.cost), lost, 'versus')
+    there = {k for s in found.each.values() for r in asked for k in s[r]}
+    if score and not all(score in s[r] for s in found.each.values() for r in asked):
+        raise DataError('this score is not kept picture by picture', sorted(there), score, 'versus',
+                        'the table has its mean and interval, and its test against the '
+                        'strongest simple row')
     return {s: {r: {k: np.array(v.split(), float) for k, v in scores.items()}
                 for r, scores in rows.items()} for s, rows in found.each.items()}
 
@@ -153,7 +160,7 @@ def versus(
     seed:int=0, # of random signs and of the bootstrap
 ) -> dict: # rival -> value, low, high, p, p_holm, p_sites; sites where it is higher, where equal
     "A row against others, picture by picture, with p values for all these questions at once."
-    sites = kept_scores(found, (row, *others))
+    sites = kept_scores(found, (row, *others), score)
     shared = found.about.get('shared', found.config.data == 'recording')
     tests = {o: compared(sites, row, o, score, shared, seed) for o in others}
     gaps = {o: np.array([s[row][score].mean() - s[o][score].mean() for s in sites.values()])
@@ -171,8 +178,7 @@ def versus_text(
     "What may be said of a row and its rivals."
     n, lines = len(found.each), []
     for other, t in versus(found, row, others, score).items():
-        word = 'no different from' if t['p_holm'] >= .05 else (
-            'better than' if t['value'] > 0 else 'worse than')
+        word = {'no different': 'no different from'}.get(standing(t), f'{standing(t)} than')
         where = f"; higher in {t['more']} of {n} sites" if n > 1 else '; one site'
         where += f", equal in {t['equal']}"*(n > 1 and t['equal'] > 0)
         lines.append(f"{row} is {word} {other} by {score} ({t['value']:+.3f} [{t['low']:+.3f} "
@@ -199,5 +205,5 @@ def site_gaps(
     seed:int=0, # of random signs and of the bootstrap
 ) -> dict: # site -> `visdec.stats.Paired`: mean difference, its interval over pictures, p
     "A row minus another one in each site by itself."
-    sites = kept_scores(found, (row, other))
+    sites = kept_scores(found, (row, other), score)
     return {s: paired_test(r[row][score], r[other][score], seed=seed) for s, r in sites.items()}
