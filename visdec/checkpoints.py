@@ -58,7 +58,7 @@ def _configuration(rest, path):
 def _saved(path):
     "What a file holds; its content says of which kind it is, and not its name."
     if kind_of(path) != 'safetensors':
-        return read_pickle(path, harmless)
+        return read_pickle(path, harmless, only=(*LAYOUTS, 'config', 'config_merge'))
     from safetensors.torch import load_file
     try:
         return load_file(path)
