@@ -42,8 +42,9 @@ def check_about(
         raise DataError('imported weights must name their file', 'sha256', fix='see `imported`')
     if bad := [s for s in _sums(about).values() if not re.fullmatch('[0-9a-f]{64}', str(s))]:
         raise DataError('this is no sha256 checksum', '64 hexadecimal digits', bad, 'about, sha256')
-    scores = about.get('scores') or []
-    if bad := [s for s in scores if len(s) != 3 or not all(str(o).strip() for o in s)]:
+    scores, rows = about.get('scores') or [], (list, tuple)
+    if bad := [s for s in (scores if isinstance(scores, rows) else [scores])
+               if not isinstance(s, rows) or len(s) != 3 or not all(str(o).strip() for o in s)]:
         raise DataError('a score needs its origin', '(score, value, origin)', bad, 'about, scores')
 
 # %% ../nbs/46_cards.ipynb #card-parts
@@ -191,10 +192,16 @@ def load_fitted(
     "Read what a decoder has learned; a folder of another kind is refused."
     from safetensors.torch import load_file
     folder = Path(folder)
-    found = read_json(folder/'about.json').get('kind') if (folder/'about.json').exists() else None
+    about = read_json(folder/'about.json') if (folder/'about.json').exists() else None
+    found = about.get('kind') if isinstance(about, dict) else about
     if found != kind:
         raise DataError('this folder is that of another decoder', kind, found, folder)
-    return read_json(folder/'about.json'), load_file(folder/'weights.safetensors')
+    try:
+        return about, load_file(folder/'weights.safetensors')
+    except Exception as e:
+        raise DataError('what a decoder has learned cannot be read', found=f'{type(e).__name__}: '
+                        f'{e}', where=folder/'weights.safetensors',
+                        fix='fit it again, or copy the whole folder again') from None
 
 # %% ../nbs/46_cards.ipynb #config_from
 def config_from(
@@ -239,6 +246,15 @@ def unpacked(
     kinds, # classes that may be made
 ): # the value
     "Make a value again; a class that is not handed in is refused."
+    try:
+        return _unpacked(form, tensors, kinds)
+    except DataError:
+        raise
+    except Exception as e:
+        raise DataError('what was kept differs from its description', 'what `packed` has written',
+                        f'{type(e).__name__}: {e}', 'about.json') from None
+
+def _unpacked(form, tensors, kinds):
     if 'plain' in form:
         return form['plain']
     if 'words' in form:
@@ -249,7 +265,7 @@ def unpacked(
     kind = {c.__name__: c for c in (tuple, list, *kinds)}.get(form['kind'])
     if kind is None:
         raise DataError('a class that nobody asked for', [c.__name__ for c in kinds], form['kind'])
-    parts = {k: unpacked(v, tensors, kinds) for k, v in form['parts'].items()}
+    parts = {k: _unpacked(v, tensors, kinds) for k, v in form['parts'].items()}
     if kind in (tuple, list):
         return kind(parts.values())
     if hasattr(kind, '_fields'):

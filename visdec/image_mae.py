@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['IMAGENET', 'FILES', 'DECODER', 'MAE_NAMES', 'FIELDS', 'WIDE', 'cut_squares', 'join_squares', 'ImageAutoencoder',
-           'ImageConfig', 'check_pictures', 'spaced', 'ImageLosses', 'picture_judge', 'train_image_mae', 'read_weights',
-           'fill_weights', 'fold_pixels', 'timm_model', 'timm_parts', 'sizes_of', 'from_timm', 'mae_names',
-           'mae_settings', 'mae_files', 'from_vit_mae']
+           'ImageConfig', 'check_pictures', 'spaced', 'ImageLosses', 'picture_judge', 'train_image_mae', 'whole_size',
+           'whole_heads', 'ratio_of', 'read_weights', 'fill_weights', 'fold_pixels', 'timm_model', 'timm_parts',
+           'sizes_of', 'from_timm', 'mae_names', 'mae_settings', 'mae_files', 'from_vit_mae']
 
 # %% ../nbs/30_image_mae.ipynb #imports
 import json, math
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
@@ -21,6 +22,7 @@ from einops import rearrange
 from fastcore.basics import patch
 from timm.layers import PatchEmbed
 from .core import DataError, generator
+from .files import INSTEAD, kind_of
 from .mae import AutoencoderConfig, TokenAutoencoder, fresh
 from .patches import hide, sincos_2d
 from .recording import to_tensor
@@ -160,24 +162,67 @@ def train_image_mae(
     return train(model, make_batch, losses, len(pictures), config, out, seed, 'image_mae',
                  progress, device, judge)
 
+# %% ../nbs/30_image_mae.ipynb #whole_size
+def whole_size(
+    value, # as a stranger's configuration says it
+    name:str, # its name there
+    where, # the file, for messages
+    square:bool=False, # may it stand there for both axes?
+) -> int:
+    "A size from a stranger, as a whole number above zero."
+    if square and isinstance(value, (list, tuple)) and len(value) == 2 and value[0] == value[1]:
+        value = value[0]
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise DataError('this is no size', 'a whole number above zero', repr(value),
+                        f'{where}, {name}')
+    return int(value)
+
+def whole_heads(
+    heads, dim:int, # how many look at how wide a token
+    name:str, where, # as for `whole_size`
+) -> int:
+    "How many heads an attention has, which must share its width."
+    heads = whole_size(heads, name, where)
+    if dim % heads:
+        raise DataError('heads must divide the width', f'a divisor of {dim}', heads,
+                        f'{where}, {name}')
+    return heads
+
+def ratio_of(
+    *pairs, # (hidden width, width of a token) of one stack of blocks, or of two
+) -> float:
+    "The ratio from which blocks, which round down, make just these hidden widths."
+    ratio = pairs[0][0]/pairs[0][1]
+    if all(int(dim*ratio) == hidden for hidden, dim in pairs):
+        return ratio
+    least, most = max(h/d for h, d in pairs), min((h + 1)/d for h, d in pairs)
+    return (least + most)/2
+
 # %% ../nbs/30_image_mae.ipynb #read_weights
 def read_weights(
     path, # *.safetensors, or a file of torch.save such as pytorch_model.bin
 ) -> dict: # float32 tensors by name
     "The tensors of a file; one that asks to run code is refused, and nothing of it runs."
     from safetensors.torch import load_file
-    read = partial(torch.load, map_location='cpu', weights_only=True)
-    if str(path).endswith('.safetensors'):
+    kind, read = kind_of(path), partial(torch.load, map_location='cpu', weights_only=True)
+    if kind in INSTEAD and kind != 'safetensors':
+        raise DataError('this file holds no weights', 'tensors by name', kind, path, INSTEAD[kind])
+    if kind == 'safetensors' or str(path).endswith('.safetensors'):
         read = load_file
     try:
-        return {k: v.float() for k, v in read(path).items()}
+        found = {k: v.float() for k, v in read(path).items()}
     except Exception as e:
         raise DataError('no weights can be read', 'tensors by name', f'{type(e).__name__}: '
                         f'{str(e)[:99]}', path, 'never use weights_only=False') from None
+    if bad := [k for k, v in found.items() if not v.isfinite().all()]:
+        raise DataError('a weight is not finite', found=bad[:4], where=path,
+                        fix='its training failed')
+    return found
 
 def fill_weights(model, # any module
     state:dict, # weights under its names
     new=(), # beginnings of names that may be missing, and stay as they are
+    where='state', # their file, for messages
 ): # the model, in eval mode
     "Put each weight in its place; one that is missing, left over or reshaped is an error."
     own = {k: v.shape for k, v in model.state_dict().items()}
@@ -186,7 +231,7 @@ def fill_weights(model, # any module
                  reshaped=[k for k, v in state.items() if own.get(k, v.shape) != v.shape])
     if any(wrong.values()):
         said = '; '.join(f'{len(v)} {k}: {", ".join(v[:8])}' for k, v in wrong.items() if v)
-        raise DataError('the weights do not fit the model', 'a place for each', said, 'state')
+        raise DataError('the weights do not fit the model', 'a place for each', said, where)
     model.load_state_dict(state, strict=False)
     return model.eval()
 
@@ -260,7 +305,7 @@ def sizes_of(
                         'patches, places for CLS and a square grid', f'{rgb} channels, {row} x '
                         f'{col} pixels, {n} places', 'state')
     depth = len({k.split('.')[1] for k in state if k.startswith('blocks.')})
-    return dict(size=side*row, patch=row, dim=dim, depth=depth, mlp_ratio=wide/dim)
+    return dict(size=side*row, patch=row, dim=dim, depth=depth, mlp_ratio=ratio_of((wide, dim)))
 
 # %% ../nbs/30_image_mae.ipynb #from_timm
 DECODER = 'decoder', 'mask_token'             # how names of the decoder begin
@@ -285,7 +330,7 @@ def from_timm(
     origin = dict(source=name, mean=mean, std=std, new=f'decoder, seed {seed}', dropped=dropped)
     model = fresh(ImageAutoencoder, {**settings, 'origin': origin}, seed, 'image_mae')
     state = {k: v for k, v in state.items() if k not in dropped}
-    fill_weights(model, state, DECODER)                # do they fit? only then compute with them
+    fill_weights(model, state, DECODER, name)          # do they fit? only then compute with them
     return fill_weights(model, fold_pixels(state, mean, std), DECODER)
 
 # %% ../nbs/30_image_mae.ipynb #mae_names
@@ -326,18 +371,28 @@ WIDE = dict(mlp_ratio=('intermediate_size', 'hidden_size'),
 def mae_settings(
     config:dict, # fields of a ViTMAEConfig
     decoder_depth:int=None, # blocks of the decoder to keep; None: all
+    where='config', # its place, for messages
 ) -> dict: # of an `ImageAutoencoder`
     "Settings of our picture model; what it does not compute is refused."
-    if lost := sorted({*FIELDS.values(), *sum(WIDE.values(), ())} - set(config)):
-        raise DataError('this is no configuration of a ViT-MAE', found=f'no {lost}', where='config')
+    named = config if isinstance(config, dict) else {}
+    if lost := sorted({*FIELDS.values(), *sum(WIDE.values(), ())} - set(named)):
+        raise DataError('this is no configuration of a ViT-MAE', found=f'no {lost}', where=where)
     only = dict(num_channels=3, hidden_act='gelu', qkv_bias=True)
     if wrong := {k: config[k] for k, v in only.items() if config.get(k, v) != v}:
-        raise DataError('this model computes something else', only, wrong, 'config')
-    out = {k: config[v] for k, v in FIELDS.items()}
+        raise DataError('this model computes something else', only, wrong, where)
+    out = {k: whole_size(config[v], v, where, k in ('size', 'patch'))
+           for k, v in FIELDS.items() if k != 'eps'}
+    out['eps'] = config[FIELDS['eps']]
+    if not isinstance(out['eps'], float) or not 0 < out['eps'] < 1:
+        raise DataError('no LayerNorm has this guard', 'a small number', repr(out['eps']),
+                        f"{where}, {FIELDS['eps']}")
+    for part in ('', 'decoder_'):
+        whole_heads(out[part + 'heads'], out[part + 'dim'], FIELDS[part + 'heads'], where)
     most, out['decoder_depth'] = out['decoder_depth'], decoder_depth or out['decoder_depth']
     if not 0 < out['decoder_depth'] <= most:
         raise DataError('no such blocks', f'1 to {most}', decoder_depth, 'decoder_depth')
-    return out | {k: config[a]/config[b] for k, (a, b) in WIDE.items()}
+    return out | {k: ratio_of((whole_size(config[a], a, where), whole_size(config[b], b, where)))
+                  for k, (a, b) in WIDE.items()}
 
 # %% ../nbs/30_image_mae.ipynb #mae_files
 def mae_files(
@@ -378,18 +433,20 @@ def from_vit_mae(
 ) -> ImageAutoencoder: # in eval mode; reads and writes pixels in [-1, 1]
     "A published ViT-MAE, encoder and decoder; `config.origin` says what was dropped."
     config, weights = mae_files(source, **hub)
-    settings, raw = mae_settings(config, decoder_depth), read_weights(weights)
+    settings = mae_settings(config, decoder_depth, f'{source}, config.json')
+    raw = read_weights(weights)
     state, first, new = mae_names(raw), settings['decoder_depth'], decoder == 'new'
     own = [k for k in state if k.startswith(DECODER)]
     if not new and (decoder != 'published' or not own or config.get('norm_pix_loss')):
         found = dict(decoder=decoder, weights=len(own), norm_pix_loss=config.get('norm_pix_loss'))
         raise DataError('no decoder of pixels is here', "decoder='published', its weights, "
-                        'norm_pix_loss false', found, source, "take decoder='new'")
+                        'norm_pix_loss false', found, source, "in Python: from_vit_mae(..., "
+                        "decoder='new').save_pretrained(folder), and name that folder")
     gone = [k for k in own if new or 'blocks' in k and int(k.split('.')[1]) >= first]
     dropped = sorted({'.'.join(k.split('.')[:2]) for k in gone}) + [k for k in raw if 'cross' in k]
     origin = dict(source=str(source), mean=[*mean], std=[*std], dropped=dropped,
                   new=f'decoder, seed {seed}'*new)
     model = fresh(ImageAutoencoder, settings | dict(origin=origin), seed, 'image_mae')
     state, new = {k: v for k, v in state.items() if k not in gone}, DECODER if new else ()
-    fill_weights(model, state, new)                    # do they fit? only then compute with them
+    fill_weights(model, state, new, weights)           # do they fit? only then compute with them
     return fill_weights(model, fold_pixels(state, mean, std), new)

@@ -22,7 +22,8 @@ from .autoencoder import square_side
 from .unet import LabelConditioner, Prior
 from .checkpoints import (dcmae_from_reference, encoder_from_reference, encoder_half,
                                 read_reference)
-from .ldm import CODECS, codec_in, is_hub_id, read_ldm
+from .ldm import (CODECS, check_hears, check_joint, check_unet, codec_in, is_hub_id,
+                        one_line, read_ldm)
 from .cad import Parts
 
 # %% ../nbs/49_parts.ipynb #load_part
@@ -43,6 +44,15 @@ def read_encoder(
     return model
 
 # %% ../nbs/49_parts.ipynb #load_part-load_part
+def _config(folder):
+    "What `config.json` of a folder names; nothing where there is none."
+    file = folder/'config.json'
+    said = read_json(file) if folder.is_dir() and file.exists() else {}
+    if not isinstance(said, dict):
+        raise DataError('this configuration names nothing', 'names and values',
+                        type(said).__name__, file)
+    return said
+
 def load_part(
     kind:str, # a field of `Parts`
     path, # a folder, a run that holds the part, or a published file, folder or hub id
@@ -50,13 +60,13 @@ def load_part(
 ):
     "A trained part, from wherever it is."
     (stages, made), name, path = HOMES[kind], str(path), Path(path)
-    vit = path/'config.json' if path.is_dir() else None
     if kind == 'encoder' and path.is_file():
-        return read_encoder(path)
-    if kind == 'image_model' and (path.is_file() or vit and vit.exists()
-                                  and read_json(vit).get('model_type') == 'vit_mae'
+        with one_line('this encoder cannot be built', path):
+            return read_encoder(path)
+    if kind == 'image_model' and (path.is_file() or _config(path).get('model_type') == 'vit_mae'
                                   or not path.exists() and is_hub_id(name)):
-        return from_vit_mae(name)
+        with one_line('this picture model cannot be built', name):
+            return from_vit_mae(name)
     if not path.exists():
         raise DataError(f'no {kind} is here', 'a folder', where=path)
     latest = Stages(path).latest()
@@ -66,12 +76,15 @@ def load_part(
         raise DataError(f'this folder holds no {kind}', f'a saved {made.__name__}, or a run with a '
                         f'stage {" or ".join(stages)}', found, path) from None
     if (path/'config.json').exists():         # diffusers would fill another class at random
-        said = read_json(path/'config.json').get('_class_name')
+        said = _config(path).get('_class_name')
         if said not in (CODECS if kind == 'codec' else (made.__name__,)):
             refuse(said)
     try:
         if kind == 'prior':
-            return made.from_pretrained(path)
+            prior = made.from_pretrained(path)
+            check_hears(prior.unet, path)
+            prior.unet.register_to_config(sample_size=check_unet(prior.unet.config, path))
+            return prior
         return codec_in(path, say) if kind == 'codec' else load_whole(made, path).eval()
     except DataError:
         raise
@@ -96,6 +109,8 @@ def load_parts(
                         '--ldm')
     notes = []
     parts = Parts(**{k: load_part(k, p, notes.append) for k, p in named.items()})
+    if parts.codec is not None and parts.prior is not None:
+        check_joint(parts.prior.unet, parts.codec, f"{named['codec']}, {named['prior']}")
     if not ldm:
         return parts, notes
     found = read_ldm(ldm, ldm_config)

@@ -119,7 +119,7 @@ def saved_config(
         raise DataError('no run is here', 'config.json', where=out,
                         fix=f'visdec demo --out {out}')
     saved = read_json(file)
-    if not isinstance(saved, dict) or 'preset' not in saved:
+    if not isinstance(saved, dict) or not isinstance(saved.get('preset'), str):
         raise DataError('this is no configuration of a run', 'a preset', where=file)
     c = make_config(saved['preset'], scratch=True)
     return changed(c, {k: v for k, v in flat(saved).items() if k != 'preset'})

@@ -14,6 +14,7 @@ import torch
 from diffusers import UNet2DConditionModel, VQModel
 
 from .core import DataError, atomic_file
+from .files import read_text
 from .settings import changed, read_toml, to_toml
 from .stages import crew
 from .contrast import DCMAE
@@ -60,7 +61,14 @@ def recipe(
     c = make_config('paper', 'recording', path=task, subject=RECIPES[name].subject, rest=rest)
     c = replace(c, families=('cad', 'nsd'))
     given = {f'parts.{k}': v for k, v in parts.items() if v}
-    return changed(c, given | (changes or {}))
+    return _published(changed(c, given | (changes or {})))
+
+def _published(c):
+    "A row of a paper has no part of the simulated world."
+    if c.parts.shipped:
+        raise DataError('the parts that come with visdec know the simulated world alone',
+                        'shipped = false', True, 'parts.shipped', 'name codec and prior, or --ldm')
+    return c
 
 # %% ../nbs/85_reproduce.ipynb #plan
 def _meta(make, **sizes):
@@ -160,7 +168,7 @@ def missing(
     p, s = config.parts, config.study
     sources = {'--task': RECIPES[name].data, '--rest': REST, **WHERE}
     named = {'--task': s.path, '--rest': s.rest} | {f"--{k.replace('_', '-')}": v
-                                                    for k, v in asdict(p).items()}
+                                                    for k, v in asdict(p).items() if k != 'shipped'}
     wanted = ['--task']
     if not p.encoder and until not in ('codec', 'prior'):
         wanted.append('--rest')                          # else the encoder has learned already
@@ -176,7 +184,8 @@ def parts_there(
     config:Config, # of a run
 ) -> Parts: # opened; None where a part is trained, or is not on this disk
     "The parts that are handed in and can be opened now; nothing is fetched."
-    here = {k: v for k, v in asdict(config.parts).items() if v and Path(v).exists()}
+    here = {k: v for k, v in asdict(config.parts).items()
+            if k != 'shipped' and v and Path(v).exists()}
     if 'ldm' not in here:
         here.pop('ldm_config', None)
     return load_parts(**here)[0]
@@ -213,16 +222,17 @@ def read_recipe(
 ) -> Config:
     "The recipe of a row as its folder has it, with what is asked for now; writes nothing."
     path, own = Path(out)/'recipe.toml', {}
-    before = path.read_text(encoding='utf-8').split()[:4] if path.exists() else []
-    if before[1:3] == ['visdec', 'reproduce'] and before[3].strip(';') != name:
-        raise DataError('this folder is of another row', name, before[3].strip(';'), path,
+    before = read_text(path, 2**24).split()[:4] if path.exists() else []
+    held = ''.join(before[3:]).strip(';')
+    if before[1:3] == ['visdec', 'reproduce'] and held != name:
+        raise DataError('this folder is of another row', name, held, path,
                         'name another folder: --out')
     for f in (path if path.exists() else None, file):
         own |= read_toml(f) if f else {}
     typed, changes = {k: v for k, v in asked.items() if k != 'changes' and v}, asked.get('changes')
     places = dict(task='study.path', rest='study.rest')
     now = {places.get(k, f'parts.{k}'): v for k, v in typed.items()}
-    c = changed(changed(recipe(name), own), now | (changes or {}))
+    c = _published(changed(changed(recipe(name), own), now | (changes or {})))
     if own.get('preset', 'paper') != 'paper':
         raise DataError('this file is not of a reproduction', "preset = 'paper'", own['preset'],
                         file)

@@ -71,6 +71,9 @@ def guess_noise(
         raise DataError('this denoiser would not hear the time vector',
                         "class_embed_type='identity'", repr(door), 'unet',
                         'import it with visdec.parts.read_ldm')
+    if not any('.attn2.' in name for name, _ in unet.named_parameters()):
+        raise DataError('this denoiser would not hear the context', 'blocks with cross-attention',
+                        'none', 'unet', 'take one of the family of Stable Diffusion 1 or 2, or LDM')
     n, dim, time = len(z_t), unet.config.cross_attention_dim, time_dim(unet)
     fits = context.ndim == 3 and context.shape[::2] == (n, dim) and temb.shape == (n, time)
     if not fits:
