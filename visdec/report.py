@@ -21,7 +21,8 @@ from .page import (TEMPLATES, band_html, image_html, is_exact, on_screen, pictur
 from .pipeline import Results, load_results
 from .judge import lines_of
 from .published import load_judged
-from .sentences import ALLOWED, cell, columns, short, span, table_text, verdict
+from .sentences import (ABOVE, ALLOWED, DIFFERENT, above, cell, columns, p_text, sentence,
+                              short, span, table_text, verdict)
 from .settings import to_toml
 
 # %% ../nbs/82_report.ipynb #display_score

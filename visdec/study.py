@@ -338,7 +338,7 @@ def way_in(
     train = raw.split == 'train'
     people = np.unique(raw.subject[train]).tolist()
     own = [np.flatnonzero(train & (raw.subject == s)) for s in people]
-    parts = 1 if unit == 'published' else max(1, raw.x.shape[1]//512)     # voxels: all as one, or few
+    parts = 1 if unit == 'published' else max(1, raw.x.shape[1]//512)    # of the voxels
     def numbers(part):                                    # mean and deviation of some voxels
         x = [np.asarray(part[o], np.float64) for o in own]
         if unit == 'published':
@@ -348,8 +348,8 @@ def way_in(
             for v in np.array_split(np.arange(raw.x.shape[1]), parts)]
     mean, std = np.concatenate(told, -1)[:, :, kept].astype(np.float32)
     std[std == 0] = 1                                     # what somebody's fewer voxels left open
-    return dict(n_source=raw.x.shape[1], unit=unit, voxels=kept, subjects=people, mean=mean, std=std,
-                note=str(raw.meta.get('source', '')), n_train=int(train.sum()))
+    return dict(n_source=raw.x.shape[1], unit=unit, voxels=kept, subjects=people, mean=mean,
+                std=std, note=str(raw.meta.get('source', '')), n_train=int(train.sum()))
 
 # %% ../nbs/18_study.ipynb #StudyConfig
 @dataclass(frozen=True)
