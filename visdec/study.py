@@ -338,18 +338,17 @@ def way_in(
     train = raw.split == 'train'
     people = np.unique(raw.subject[train]).tolist()
     own = [np.flatnonzero(train & (raw.subject == s)) for s in people]
-    parts = 1 if unit == 'published' else max(1, raw.x.shape[1]//512)    # of the voxels
-    def numbers(part):                                    # mean and deviation of some voxels
-        x = [np.asarray(part[o], np.float64) for o in own]
-        if unit == 'published':
-            return [[np.full(p.shape[1], f(p)) for p in x] for f in (np.mean, np.std)]
-        return [[f(p, axis=0) for p in x] for f in (np.mean, np.std)]
-    told = [numbers(raw.x[:, v[0]:v[-1] + 1])
-            for v in np.array_split(np.arange(raw.x.shape[1]), parts)]
+    whole, n = unit == 'published', raw.x.shape[1]        # all voxels as one, or each by itself
+    parts = 1 if whole else max(1, n//512)                # few at a time: 64 bits are many
+    told = []
+    for v in np.array_split(np.arange(n), parts):
+        x = [np.asarray(raw.x[o, v[0]:v[-1] + 1], np.float64) for o in own]
+        told.append([[np.full(p.shape[1], f(p)) if whole else f(p, axis=0) for p in x]
+                     for f in (np.mean, np.std)])
     mean, std = np.concatenate(told, -1)[:, :, kept].astype(np.float32)
     std[std == 0] = 1                                     # what somebody's fewer voxels left open
-    return dict(n_source=raw.x.shape[1], unit=unit, voxels=kept, subjects=people, mean=mean,
-                std=std, note=str(raw.meta.get('source', '')), n_train=int(train.sum()))
+    return dict(n_source=n, unit=unit, voxels=kept, subjects=people, mean=mean, std=std,
+                note=str(raw.meta.get('source', '')), n_train=int(train.sum()))
 
 # %% ../nbs/18_study.ipynb #StudyConfig
 @dataclass(frozen=True)
