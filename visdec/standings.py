@@ -31,8 +31,8 @@ def against_text(
     if not t:
         return 'strongest simple row'
     sign = '+' if t['value'] >= 0 else '-'
-    return (f"{standing(t)} ({sign}{short(abs(t['value']))} [{short(t['low'])} {short(t['high'])}], "
-            f"{p_text(t['p_holm'])})")
+    return (f"{standing(t)} ({sign}{short(abs(t['value']))} "
+            f"[{short(t['low'])} {short(t['high'])}], {p_text(t['p_holm'])})")
 
 # %% ../nbs/86_standings.ipynb #twins_text
 def twins_text(
@@ -41,8 +41,8 @@ def twins_text(
 ) -> list: # of sentences, one for each decoder with a twin
     "Does each decoder beat itself, fitted on shuffled pairs?"
     tests = [(r['decoder'], (r.get(score) or {}).get('twin')) for r in found.table]
-    return [f"{name}: {score} {'above' if standing(t) == 'better' else 'not above'} its shuffled twin "
-            f"({t['value']:+.2f} [{t['low']:+.2f} {t['high']:+.2f}], {p_text(t['p'])})"
+    return [f"{name}: {score} {'above' if standing(t) == 'better' else 'not above'} "
+            f"its shuffled twin ({t['value']:+.2f} [{t['low']:+.2f} {t['high']:+.2f}], {p_text(t['p'])})"
             for name, t in tests if t]
 
 def flags_text(
