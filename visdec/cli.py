@@ -7,7 +7,7 @@ __all__ = ['pretrain', 'tune', 'prior', 'finetune', 'EXAMPLES', 'VERBS', 'config
            'report', 'reproduce', 'config', 'score', 'audited_run', 'audit', 'ladder', 'make_parser', 'main']
 
 # %% ../nbs/99_cli.ipynb #imports
-import argparse
+import argparse, sys
 
 from . import commands
 from .commands import Verb, run_command
