@@ -42,7 +42,8 @@ def twins_text(
     "Does each decoder beat itself, fitted on shuffled pairs?"
     tests = [(r['decoder'], (r.get(score) or {}).get('twin')) for r in found.table]
     return [f"{name}: {score} {'above' if standing(t) == 'better' else 'not above'} "
-            f"its shuffled twin ({t['value']:+.2f} [{t['low']:+.2f} {t['high']:+.2f}], {p_text(t['p'])})"
+            f"its shuffled twin ({t['value']:+.2f} [{t['low']:+.2f} {t['high']:+.2f}], "
+            f"{p_text(t['p'])})"
             for name, t in tests if t]
 
 def flags_text(
