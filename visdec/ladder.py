@@ -175,6 +175,7 @@ def climb(
     site:Site,
     test, # `study.tested(1)`
     stages:Stages, # of the ladder: where rows are kept
+    known=None, # what the study is, by `identity_of`, where many rows ask
 ) -> dict: # pictures uint8 (row, sample, row, col, rgb); seconds, held, numbers, peak_gb
     "One row: fit, decode, measure; read where it is there already."
     site.stages.ids.clear()
@@ -192,9 +193,9 @@ def climb(
                      peak_gb=peak_now() or np.nan)
         held = held_out(decoder, fitted, study, site.seed) if rung.simple else np.nan
         return found | dict(held=held)
-    needs = study_needs(study) | dict(who=settings_of(decoder), shown=test.shown,
-                                      config=site.method, parts=site.parts, seed=site.seed,
-                                      samples=rung.samples)
+    needs = (known or identity_of(study_needs(study))) | dict(
+        who=settings_of(decoder), shown=test.shown, config=site.method, parts=site.parts,
+        seed=site.seed, samples=rung.samples)
     word = ''.join(k if k.isalnum() else '-' for k in f'{rung.name}-{site.name}-seed{site.seed}')
     return stages(word, needs, make, save_arrays, load_arrays, VERSION)
 
@@ -236,9 +237,10 @@ def climb_site(
     "All rows of one site, scored picture by picture."
     test, rows, cost, skipped = site.study.tested(1), [], {}, {}
     asked = {*config.rows, *(w.partition(':')[2] for w in config.decoders)}
+    known = identity_of(study_needs(site.study))
     for rung in rungs:
         try:
-            found = climb(rung, site, test, stages)
+            found = climb(rung, site, test, stages, known)
         except DataError as e:
             if rung.name in asked:
                 raise
