@@ -142,12 +142,12 @@ def _brain_settings(state, config, where=None):
     patch, dim = state[embed].shape[-1], state['cls_token'].shape[-1]
     heads = whole_heads(config['num_heads'], dim, 'num_heads', where or 'config')
     inner, deep = len(state.get(narrow, range(dim))), _count(state, 'decoder_blocks')
+    more = whole_heads(config.get('decoder_num_heads', heads), inner, 'decoder_num_heads',
+                       where or 'config') if deep else heads
     wide = [(len(state[k]), n) for k, n in ((hidden, dim), (second, inner)) if k in state]
     return dict(n_voxels=(state['pos_embed'].shape[1] - 1)*patch, patch_size=patch, dim=dim,
                 depth=_count(state, 'blocks'), heads=heads, mlp_ratio=ratio_of(*wide),
-                decoder_dim=inner, decoder_depth=deep,
-                decoder_heads=whole_heads(config.get('decoder_num_heads', heads), inner,
-                                          'decoder_num_heads', where or 'config') if deep else heads)
+                decoder_dim=inner, decoder_depth=deep, decoder_heads=more)
 
 def dcmae_from_reference(
     state:dict, # published names: phase 1, or the brain half of phase 2 (its crosses stay out)

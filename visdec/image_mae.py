@@ -414,9 +414,11 @@ def mae_files(
     config = find('config.json')
     weights = path if path.is_file() else find('model.safetensors') or find('pytorch_model.bin')
     if not (config and weights):
+        pieces = path.is_dir() and any(path.glob('*.index.json'))
         raise DataError('a published model is not here', 'config.json, and model.safetensors or '
-                        'pytorch_model.bin', why, source, 'name a folder that has both; or, with '
-                        f'a network, run once: hf download {source}')
+                        'pytorch_model.bin', why, source, 'its weights come in pieces: save them '
+                        'in one (max_shard_size)' if pieces else 'name a folder that has both; '
+                        f'or, with a network, run once: hf download {source}')
     try:
         return json.loads(config.read_text(encoding='utf-8')), weights
     except ValueError as e:
