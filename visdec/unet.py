@@ -71,7 +71,8 @@ def guess_noise(
         raise DataError('this denoiser would not hear the time vector',
                         "class_embed_type='identity'", repr(door), 'unet',
                         'import it with visdec.parts.read_ldm')
-    if not any('.attn2.' in name for name, _ in unet.named_parameters()):
+    whole = isinstance(unet, nn.Module)
+    if whole and not any('.attn2.' in name for name, _ in unet.named_parameters()):
         raise DataError('this denoiser would not hear the context', 'blocks with cross-attention',
                         'none', 'unet', 'take one of the family of Stable Diffusion 1 or 2, or LDM')
     n, dim, time = len(z_t), unet.config.cross_attention_dim, time_dim(unet)

@@ -38,7 +38,7 @@ class Client(NotebookClient):
 
 def anywhere(text):
     "A text without the places of this machine."
-    return MADE.sub('/tmp/...', text).replace(f'{ROOT}/', '')
+    return MADE.sub('/tmp/...', text).replace(f'{ROOT}/', '').replace(f'{os.path.expanduser("~")}/', '~/')
 
 def still(output):
     "The output without progress bars and places, as text or as widgets; None where nothing is left."
