@@ -228,10 +228,10 @@ def contrast(self:ContrastAttendDiffuse,
         return model.to(pick_device(self.device))
     x, more = study.unlabelled(), {}
     if c.brain.target == 'signal':
-        more = dict(turn=spaces_of(study, 'brain.target', seed)[1].turn)
+        more = dict(turn=separated(*rest_and_task(study, 'brain.target'), seed).turn)
     if c.brain.input == 'whitened':
-        x = Joined(*rest_and_task(study, 'brain.input'))
-        more = dict(through=spaces_of(study, 'brain.input', seed)[0].turn)
+        rest = rest_and_task(study, 'brain.input')
+        x, more = Joined(*rest), dict(through=whitened(*rest).turn)
     def make(out):
         return pretrain(x, c.brain.sizes(), c.pretrain, c.brain.hide, held=study.held(), **more,
                         **self.how(out, seed)).model

@@ -17,6 +17,7 @@ import numpy as np
 
 from .core import DataError, rng
 from .files import read_text
+from .metrics import correlations, pcc
 from .recording import Recording, Stimuli
 from .runs import open_image, read_bold, read_mask, same_grid
 from .bids import check_leak
@@ -356,12 +357,6 @@ def squares_of(
                     np.maximum(edge[:-1, None], np.arange(light.shape[1])), 0, 1)
     return np.einsum('sr,nrc,tc->nst', share, light, share)/(light.shape[1]/10)**2
 
-def _alike(a, b):
-    "Correlation of every row of `a` with every row of `b`; 0 where one is flat."
-    a, b = (v - v.mean(1, keepdims=True) for v in (a, b))
-    size = np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1))
-    return np.where(size > 1e-9, a@b.T/np.maximum(size, 1e-9), 0)
-
 
 # %% ../nbs/28_miyawaki.ipynb #square_scores
 def square_scores(
@@ -372,8 +367,8 @@ def square_scores(
     "What is reported of 10 x 10 squares: correlation, squared error, identification among `n`."
     a, b = (squares_of(p).reshape(len(p), 100) for p in (recon, shown))
     others = rng(seed, 'candidates').integers(0, 2, (20_000, 100))
-    own = np.diag(_alike(a, b))
-    better = (_alike(a, others) >= own[:, None] - 1e-9).mean(1)       # a tie identifies nothing
+    own = pcc(a, b)
+    better = (correlations(a, others) >= own[:, None] - 1e-9).mean(1)       # a tie identifies nothing
     return {'correlation': own, 'squared error': ((a - b)**2).mean(1),
             f'identified of {n:,}': (1 - better)**(n - 1)}
 
