@@ -368,7 +368,7 @@ def square_scores(
     a, b = (squares_of(p).reshape(len(p), 100) for p in (recon, shown))
     others = rng(seed, 'candidates').integers(0, 2, (20_000, 100))
     own = pcc(a, b)
-    better = (correlations(a, others) >= own[:, None] - 1e-9).mean(1)       # a tie identifies nothing
+    better = (correlations(a, others) >= own[:, None] - 1e-9).mean(1)    # a tie: nothing
     return {'correlation': own, 'squared error': ((a - b)**2).mean(1),
             f'identified of {n:,}': (1 - better)**(n - 1)}
 
