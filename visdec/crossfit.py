@@ -71,7 +71,7 @@ def straight(
     middle, low = x.mean(0), y.mean(0)
     value, vector = torch.linalg.eigh(products(x))
     share = vector @ ((vector.T @ (y - low))/(value.clamp(min=0)[:, None] + alpha))
-    weight = share.T @ x - share.sum(0)[:, None]*middle
+    weight = share.T @ x                # shares of trials sum to zero: no mean is left in it
     return weight, low - weight @ middle
 
 # %% ../nbs/37_crossfit.ipynb #cross_fit

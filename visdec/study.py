@@ -141,12 +141,16 @@ def __getitem__(self:Pictures,
 ) -> np.ndarray: # uint8 (trial, row, col, rgb); one picture for an integer
     "Read the pictures of some trials, in the order asked for."
     place = self.place[np.asarray(index) if not isinstance(index, (slice, int)) else index]
-    if self.kept is None and len(self.names)*int(np.prod(self.form)) <= self.keep:
-        self.kept = self.read(np.arange(len(self.names)))
-    if self.kept is not None:
-        return self.kept[place]
     names, own = np.unique(place, return_inverse=True)
-    return self.read(names)[own.reshape(np.shape(place))]
+    if len(self.names)*int(np.prod(self.form)) > self.keep:
+        return self.read(names)[own.reshape(np.shape(place))]
+    if self.kept is None:
+        self.kept = np.empty((len(self.names), *self.form), np.uint8)
+        self.known = np.zeros(len(self.names), bool)
+    if len(new := names[~self.known[names]]):             # the first batch waits for its own alone
+        self.kept[new] = self.read(new)
+        self.known[new] = True
+    return self.kept[place]
 
 @patch
 def read(self:Pictures, names):
