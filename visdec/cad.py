@@ -106,7 +106,8 @@ def _paper(c):
     return replace(
         c, brain=BrainConfig(16, 1024, 24, 16, 512, 8, 16, wrap=True),
         image=ImageConfig(16, 768, 12, 12, 512, 8, 16, mlp_ratio=4., hide=.5),
-        attend=AttendConfig(3, brain_decoder=6, image_decoder=6), latent=CodecConfig('paper'),
+        attend=AttendConfig(3, image_weight=7.34, brain_decoder=6, image_decoder=6),  # 1.5, folded
+        latent=CodecConfig('paper'),
         denoiser=PriorConfig('label', 'epsilon', label_tokens=1, kind='paper'),
         conditioner=FinetuneConfig(n_tokens=77, train_unet='xattn', blank=0., crop=.2),
         sampling=SamplingConfig(250, 'plms', 1., 5),

@@ -306,8 +306,11 @@ def train_prior(
     z, n_labels, more = encode(codec, images), None, {}
     if labels is not None:
         labels = torch.as_tensor(labels)
-        if len(labels) != len(z) or labels.min() < 0:
-            raise DataError('each picture needs a label from 0 up', len(z), len(labels), 'labels')
+        whole = not labels.is_floating_point()
+        if len(labels) != len(z) or not whole or labels.min() < 0:
+            raise DataError('each picture needs a label', f'{len(z)} whole numbers from 0 up',
+                            f'{len(labels)} of {labels.dtype} from {min(labels, default=0)}',
+                            'labels')
         n_labels, more = int(labels.max()) + 1, dict(n_tokens=n_tokens)
     prior = fresh(Prior.of, dict(unet=unet, n_labels=n_labels, prediction=prediction,
                                  betas=list(betas), **more), seed, 'prior')
