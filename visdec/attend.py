@@ -331,7 +331,7 @@ def who_attends(
     hidden_brain=None, hidden_image=None, # masks (trial, patch) bool; what is visible asks
 ) -> Attention:
     "Who listens to whom in both branches; it says where they listened, not that it mattered."
-    x, images = (o.to(model.device) for o in (x, images))
-    def brain_asks(): model.predict_brain(x, hidden_brain, images)
-    def image_asks(): model.predict_image(images, hidden_image, x)
+    def here(o): return o if o is None else o.to(model.device)
+    def brain_asks(): model.predict_brain(here(x), here(hidden_brain), here(images))
+    def image_asks(): model.predict_image(here(images), here(hidden_image), here(x))
     return Attention(_shares(model.brain_cross, brain_asks), _shares(model.image_cross, image_asks))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .core import DataError, atomic_folder, sha256_file
+from .core import DataError, atomic_folder, one_line, sha256_file
 from .files import read_json
 from .stages import unnamed
 from .train import TrainConfig
@@ -196,12 +196,10 @@ def load_fitted(
     found = about.get('kind') if isinstance(about, dict) else about
     if found != kind:
         raise DataError('this folder is that of another decoder', kind, found, folder)
-    try:
-        return about, load_file(folder/'weights.safetensors')
-    except Exception as e:
-        raise DataError('what a decoder has learned cannot be read', found=f'{type(e).__name__}: '
-                        f'{e}', where=folder/'weights.safetensors',
-                        fix='fit it again, or copy the whole folder again') from None
+    file = folder/'weights.safetensors'
+    with one_line('what a decoder has learned cannot be read', file,
+                  'fit it again, or copy the whole folder again'):
+        return about, load_file(file)
 
 # %% ../nbs/46_cards.ipynb #config_from
 def config_from(
@@ -246,13 +244,9 @@ def unpacked(
     kinds, # classes that may be made
 ): # the value
     "Make a value again; a class that is not handed in is refused."
-    try:
+    with one_line('what was kept differs from its description', 'about.json',
+                  expected='what `packed` has written'):
         return _unpacked(form, tensors, kinds)
-    except DataError:
-        raise
-    except Exception as e:
-        raise DataError('what was kept differs from its description', 'what `packed` has written',
-                        f'{type(e).__name__}: {e}', 'about.json') from None
 
 def _unpacked(form, tensors, kinds):
     if 'plain' in form:

@@ -13,7 +13,7 @@ __all__ = ['CONFIGS', 'LAYOUTS', 'AXES', 'TIME', 'UNET_NAMES', 'RESNET_NAMES', '
 import json, re
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel, VQModel
-from .core import DataError
+from .core import DataError, one_line
 from .files import kind_of, read_pickle
 from .contrast import DCMAE
 from .image_mae import mae_settings, ratio_of, whole_heads
@@ -61,11 +61,8 @@ def _saved(path):
     if kind_of(path) != 'safetensors':
         return read_pickle(path, harmless, only=(*LAYOUTS, 'config', 'config_merge'))
     from safetensors.torch import load_file
-    try:
+    with one_line('this file cannot be read', path, 'it may be cut short: fetch it again'):
         return load_file(path)
-    except Exception as e:
-        raise DataError('this file cannot be read', found=f'{type(e).__name__}: {e}', where=path,
-                        fix='it may be cut short: fetch it again') from None
 
 def read_reference(
     path, # a .pth, .ckpt or .safetensors of CAD, MinD-Vis or latent diffusion

@@ -27,7 +27,6 @@ from .ridge import LinearMap, ridge_features
 from .sampler import afresh, make_scheduler, start_noise
 from .settings import check_settings
 from .stages import identity_of
-from .study import pad_to_patches
 from .unet import guess_noise
 
 # %% ../nbs/64_clip.ipynb #walk_from
@@ -37,7 +36,7 @@ def walk_from(
     start:torch.Tensor, # rough latents, (trial, chan, row, col)
     noise:torch.Tensor, # from `start_noise`, like start
     strength:float=.8, # share of the walk; 1: from noise alone
-    steps:int=25, guidance:float=1., # looks of a whole walk; 1: no guidance
+    steps:int=25, guidance:float=1., # of a whole walk; 1: no guidance
     null=None, # the condition that says nothing; needed for guidance
     scheduler=None, # of diffusers; None: DPM-Solver++ for velocity
 ) -> torch.Tensor: # latents
@@ -98,7 +97,7 @@ class LookPainter:
 class ClipConfig:
     "How an embedding is read, and how a picture is painted from it."
     strength: float = .8         # share of the walk, up to 1: no start
-    steps: int = 20              # looks of a whole walk
+    steps: int = 20              # of a whole walk
     guidance: float = 1.5        # 1: none
     gain: str = 'painter'        # readings: as the 'painter' says, 'none', or 'length' of training
     layout: bool = True          # read a start; False: walk from noise alone
@@ -134,7 +133,7 @@ def pages(
     x = np.asarray(x, np.float32)
     if encoder is None:
         return x
-    padded = torch.as_tensor(pad_to_patches(x, encoder.config.patch_size)[0])
+    padded = encoder.pad(torch.as_tensor(x))
     parts = padded.to(next(encoder.parameters()).device).split(256)
     tokens = torch.cat([encoder.encode(p).flatten(1).cpu() for p in parts])
     return np.concatenate([tokens.numpy(), x], 1)

@@ -4,20 +4,19 @@
 
 # %% auto #0
 __all__ = ['SHELF', 'CIN256', 'VQ_CIN', 'READ', 'UNSAID', 'REFERENCE', 'CODECS', 'HUB_ID', 'check_unet', 'check_hears',
-           'check_codec', 'one_line', 'check_joint', 'as_prior', 'unet_settings', 'vq_settings', 'kl_settings', 'is_kl',
-           'Ldm', 'read_yaml', 'checked_betas', 'checked_scale', 'read_compvis', 'codec_in', 'read_diffusers',
-           'from_hub', 'is_hub_id', 'read_ldm']
+           'check_codec', 'check_joint', 'as_prior', 'unet_settings', 'vq_settings', 'kl_settings', 'is_kl', 'Ldm',
+           'read_yaml', 'checked_betas', 'checked_scale', 'read_compvis', 'codec_in', 'read_diffusers', 'from_hub',
+           'is_hub_id', 'read_ldm']
 
 # %% ../nbs/48_ldm.ipynb #imports
 import re
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel, VQModel
 
-from .core import DataError
+from .core import DataError, one_line
 from .files import read_json, read_text
 from .stages import load_whole
 from .image_mae import whole_size
@@ -81,21 +80,6 @@ def check_codec(
     if not c.in_channels == c.out_channels == wants:
         raise DataError('this codec is not one of colour pictures', f'{wants} channels in and out',
                         (c.in_channels, c.out_channels), where)
-
-@contextmanager
-def one_line(
-    what:str, # could not be done
-    where, # the file or folder
-    fix=None, # what to do
-):
-    "Any error of a library that met a size or a word it does not know, in one line; ours pass."
-    try:
-        yield
-    except DataError:
-        raise
-    except Exception as e:
-        raise DataError(what, found=f'{type(e).__name__}: {(str(e).splitlines() or [""])[0][:200]}',
-                        where=where, fix=fix) from None
 
 # %% ../nbs/48_ldm.ipynb #check_joint
 def check_joint(

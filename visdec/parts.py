@@ -13,7 +13,7 @@ from pathlib import Path
 
 from diffusers import VQModel
 
-from .core import DataError
+from .core import DataError, one_line
 from .files import read_json
 from .stages import Stages, load_whole
 from .contrast import DCMAE
@@ -23,7 +23,7 @@ from .unet import LabelConditioner, Prior
 from .checkpoints import (dcmae_from_reference, encoder_from_reference, encoder_half,
                                 read_reference)
 from .ldm import (CODECS, check_hears, check_joint, check_unet, codec_in, is_hub_id,
-                        one_line, read_ldm)
+                        read_ldm)
 from .cad import Parts
 
 # %% ../nbs/49_parts.ipynb #load_part

@@ -17,8 +17,8 @@ import numpy as np
 
 from fastcore.basics import patch
 
-from .core import (DataError, atomic_file, atomic_folder, fingerprint, regular_file,
-                         sha256_file)
+from .core import (DataError, atomic_file, atomic_folder, fingerprint, one_line,
+                         regular_file, sha256_file)
 
 # %% ../nbs/05_stages.ipynb #identity
 def part_identity(
@@ -459,11 +459,8 @@ def load_whole(
     **more, # settings to change
 ):
     "A model of which no weight is missing, left over or no number."
-    try:
+    with one_line('a model cannot be read', folder, expected=f'one of {made.__name__}'):
         model, info = made.from_pretrained(folder, output_loading_info=True, **more)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError) as e:
-        raise DataError('a model cannot be read', f'one of {made.__name__}',
-                        f'{type(e).__name__}: {str(e).splitlines()[0][:200]}', folder) from None
     if odd := {k: v[:3] for k, v in info.items() if v}:
         raise DataError('the weights do not fit the model', 'a place for each', odd, folder)
     if bad := [k for k, v in model.state_dict().items() if not v.isfinite().all()]:
@@ -486,13 +483,10 @@ def load_arrays(
 ) -> dict: # name -> array
     "Load a result that is a dict of arrays."
     path = Path(folder)/'arrays.npz'
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {k: file[k] for k in file.files}
-    except Exception as e:
-        raise DataError('the result of a stage cannot be read', 'arrays, as they were saved',
-                        f'{type(e).__name__}: {e}', path,
-                        'remove the folder of this stage: it is made again') from None
+    with one_line('the result of a stage cannot be read', path,
+                  'remove the folder of this stage: it is made again',
+                  'arrays, as they were saved'), np.load(path, allow_pickle=False) as file:
+        return {k: file[k] for k in file.files}
 
 # %% ../nbs/05_stages.ipynb #stored
 def check_stored(
