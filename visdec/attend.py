@@ -18,13 +18,13 @@ from torch import nn
 from .core import DataError, generator
 from .settings import SHARE
 from .patches import hide
-from .study import Pictures
+from .study import Pictures, excerpt
 from .recording import Recording, to_tensor
 from .transformer import CrossBlock
 from .train import TrainConfig, Trained, train
 from .mae import fresh, hidden_mse, init_weights
 from .contrast import DCMAE
-from .pretrain import rows
+from .pretrain import Rows, rows
 from .image_mae import ImageAutoencoder, check_pictures, mae_names, spaced
 
 # %% ../nbs/31_attend.ipynb #BrainCross
@@ -211,7 +211,7 @@ def check_pairs(
     brain:DCMAE, image:ImageAutoencoder, # that will read them
     x, # responses (trial, voxel)
     pictures, # uint8 (trial, row, col, rgb), an array or read when asked for; or None
-) -> tuple: # float tensor (trial, voxel), padded as the model's; pictures
+) -> tuple: # `Rows` (trial, voxel), read when asked for; pictures
     "Responses and pictures as phase 2 reads them, or the reason why it cannot."
     if pictures is None or not len(x):
         raise DataError('phase 2 needs pairs', 'responses and pictures', 'none', 'x, pictures',
@@ -219,8 +219,9 @@ def check_pairs(
     if len(x) != len(pictures):
         raise DataError('each response needs its picture', len(x), f'{len(pictures)} pictures')
     check_pictures(pictures)
-    x = brain.pad(torch.as_tensor(np.asarray(x, np.float32)))
-    brain.check(x)
+    x = Rows(x)
+    for i in torch.arange(len(x)).split(1024):       # all are read once; none is held
+        brain.check(brain.pad(rows(x, i)))
     image.check(to_tensor(pictures[np.arange(1)]))
     return x, pictures
 
@@ -237,7 +238,7 @@ def pairs_of(
         return None
     if bare := int((rec.image_id[own] == '').sum()):
         raise DataError('trials without a picture', 0, bare, f'split {split!r}', 'leave them out')
-    return np.asarray(rec.x[own]), Pictures(rec.stimuli, rec.image_id[own])
+    return excerpt(rec.x, own), Pictures(rec.stimuli, rec.image_id[own])
 
 # %% ../nbs/31_attend.ipynb #judge
 def wrong_pairs(
@@ -261,7 +262,8 @@ def judge_pairs(
     itself, other = torch.arange(len(x)), wrong_pairs(pictures)
     def judge(model):
         def ask(i, j):
-            batch = x[i], to_tensor(pictures[j.numpy()]), hidden_brain[i], hidden_image[j]
+            seen = model.brain.pad(rows(x, i))
+            batch = seen, to_tensor(pictures[j.numpy()]), hidden_brain[i], hidden_image[j]
             return len(i)*torch.stack(model.losses(*(o.to(model.device) for o in batch))).cpu()
         own, wrong = (sum(ask(i, o[i]) for i in itself.split(bs))/len(x) for o in (itself, other))
         return dict(zip(CrossModalLosses._fields, own), brain_wrong=wrong[0], image_wrong=wrong[1])
@@ -291,7 +293,7 @@ def tune(
         return dict(hidden_brain=hide(n, brain.n_patches, brain_ratio, g),
                     hidden_image=hide(n, image.n_patches, image_ratio, g))
     def make_batch(index, g):
-        return dict(x=rows(x, index), images=to_tensor(pictures[index.numpy()]),
+        return dict(x=brain.pad(rows(x, index)), images=to_tensor(pictures[index.numpy()]),
                     **masks(len(index), g))
     def losses(model, batch): return model.losses(**batch)
     judge, g = None, generator(seed, 'judge')

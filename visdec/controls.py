@@ -25,7 +25,7 @@ from .recording import Recording
 from .stages import identity_of
 from .stats import (Chance, chance_of, holm, interval, paired_test, permutation_chance,
                           shuffled_order)
-from .study import check_study
+from .study import check_study, excerpt
 
 # %% ../nbs/53_controls.ipynb #repaired
 def repaired(
@@ -84,9 +84,9 @@ def _shuffle_recording(rec, seed, groups):
     if 2*kept > len(own):
         raise DataError('most trials keep their picture', 'groups that mix pictures',
                         f'{kept} of {len(own)}', 'groups')
-    new = rec.take()
-    new.x = np.array(rec.x)
-    new.x[own] = rec.x[dealt]
+    new, order = rec.take(), np.arange(len(rec))
+    order[own] = dealt
+    new.x = excerpt(rec.x, order)                        # of many trials no second copy is held
     new.meta['control'] = f'shuffled pairs, seed {seed}; {kept} of {len(own)} keep their picture'
     return new
 

@@ -8,7 +8,7 @@ __all__ = ['DataError', 'one_line', 'derive', 'rng', 'generator', 'set_seed', 'a
            'skipped', 'pick_device', 'download', 'exercise']
 
 # %% ../nbs/00_core.ipynb #imports
-import errno, hashlib, json, os, platform, random, shutil, stat, time, urllib.request, uuid
+import errno, hashlib, json, math, os, platform, random, shutil, stat, time, urllib.request, uuid
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -250,7 +250,7 @@ def _canonical(obj):
     if isinstance(obj, np.generic):
         return obj.item()
     obj = as_array(obj) if hasattr(obj, 'detach') else obj
-    if isinstance(obj, np.ndarray):
+    if isinstance(obj, np.ndarray) or getattr(obj, 'rowwise', False):
         return [obj.dtype.kind, list(obj.shape), _array_hash(obj)]
     return obj if isinstance(obj, (str, int, float, bool, type(None))) else str(obj)
 
@@ -264,13 +264,24 @@ def as_array(
     return np.asarray(values)
 
 # %% ../nbs/00_core.ipynb #fingerprint
+def _blocks(array, most=2**20):
+    "Rows of an array, a few at a time: its hash needs no copy of the whole."
+    if not array.ndim:
+        yield array
+        return
+    n = max(1, most//max(1, array.dtype.itemsize*math.prod(array.shape[1:])))
+    for i in range(0, len(array), n):
+        yield array[i:i + n]
+
 def _array_hash(array):
     "Hash of the bytes of numbers, or of the texts of names and objects."
+    found = hashlib.blake2b(digest_size=16)
     if array.dtype.kind in 'OU':
-        raw = '\x1f'.join(map(str, array.ravel().tolist())).encode()
+        found.update('\x1f'.join(map(str, array.ravel().tolist())).encode())
     else:
-        raw = np.ascontiguousarray(array).data
-    return hashlib.blake2b(raw, digest_size=16).hexdigest()
+        for rows in _blocks(array):
+            found.update(np.ascontiguousarray(rows).data)
+    return found.hexdigest()
 
 def fingerprint(
     *objs, # dicts, dataclasses, arrays, strings, numbers, nested at will

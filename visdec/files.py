@@ -421,15 +421,19 @@ def fetch_weights(
 ) -> tuple: # its path; what is known of its checksum
     "A file of weights, downloaded once; its name's own digits and the pin are checked each time."
     import torch
+    from huggingface_hub import constants
     path = Path(folder or visdec_home()/'weights')/url.rsplit('/', 1)[-1]
-    pin = path.with_name(path.name + '.sha256')
+    pin, fix = path.with_name(path.name + '.sha256'), f'copy the file to {path}, or name a stand-in'
+    if not path.exists() and constants.HF_HUB_OFFLINE and not url.startswith('file:'):
+        raise DataError('the weights of a network are not here, and none may be fetched',
+                        found='HF_HUB_OFFLINE is set', where=url, fix=fix)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(url, path, progress=False)
         except OSError as e:
             raise DataError('the weights of a network cannot be fetched', found=e, where=url,
-                            fix=f'copy the file to {path}, or name a stand-in network') from None
+                            fix=fix) from None
     found, digits = sha256_file(path), path.stem.rsplit('-', 1)[-1]
     known = [digits] if len(digits) == 8 and set(digits) <= set('0123456789abcdef') else []
     return path, f'sha256 {pinned(found, pin, known)}'

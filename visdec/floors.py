@@ -273,7 +273,11 @@ class LibraryPosterior(Floor):
         more = self.given
         if more is None and getattr(study, 'gallery', None) is not None:
             more = study.gallery.pictures[:]
-        every = np.concatenate([each_once(pairs), *([] if more is None else [more])])
+        own = each_once(pairs)
+        if more is not None and np.shape(more)[1:] != own.shape[1:]:
+            raise DataError('a library holds pictures of the size that was shown', own.shape[1:],
+                            np.shape(more)[1:], 'library', 'resize them first')
+        every = own if more is None else np.concatenate([own, more])
         _, first, place = np.unique([p.tobytes() for p in every], return_index=True,
                                     return_inverse=True)
         self.library = every[first]

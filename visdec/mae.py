@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VoxelEmbed', 'OwnMaps', 'OwnEmbed', 'TurnedEmbed', 'init_weights', 'fresh', 'check_hidden', 'hidden_mse',
-           'TokenAutoencoder', 'MaskedAutoencoder', 'AutoencoderConfig', 'padded', 'measured']
+           'TokenAutoencoder', 'MaskedAutoencoder', 'AutoencoderConfig', 'encoder_settings', 'padded', 'measured']
 
 # %% ../nbs/23_mae.ipynb #imports
 from dataclasses import dataclass, field
@@ -323,6 +323,15 @@ def check(self:MaskedAutoencoder, x):
         bad = (~x.isfinite()).any(1).nonzero()[:9, 0].tolist()
         raise DataError('responses must be numbers', 'finite values',
                         f'NaN or infinity in trials {bad}', 'x')
+
+# %% ../nbs/23_mae.ipynb #encoder_settings
+def encoder_settings(
+    model, # MaskedAutoencoder or a subclass, or its settings
+) -> dict: # what makes the same encoder; its decoder is left out
+    "The settings of a brain encoder, in plain numbers."
+    known = model if isinstance(model, dict) else model.config
+    names = MaskedAutoencoder.__init__.__wrapped__.__code__.co_varnames
+    return {k: v for k,v in known.items() if k in names} | dict(decoder_depth=0)
 
 # %% ../nbs/23_mae.ipynb #pad
 def padded(

@@ -193,8 +193,8 @@ class RidgeDecoder:
         self.device, self.space, self.map = device, space, None
     def fit(self, study, seed=0):
         "Learn from the training trials of a study or record; val and test stay untouched."
-        pairs, part = _training_pairs(study), getattr(study, 'rec', study).of('train')
-        groups = getattr(part, self.by or unit_of(part, self.folds))
+        pairs, rec = _training_pairs(study), getattr(study, 'rec', study)
+        groups = getattr(rec, self.by or unit_of(rec, self.folds))[rec.split == 'train']
         light = pairs.pictures[:].astype(np.float32)/255
         self.map = ridge_features(pairs.x, light, groups, self.alphas, self.folds, self.chunk,
                                   seed, self.device, self.space)

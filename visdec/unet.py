@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DENOISERS', 'Condition', 'GuessLosses', 'unet_config', 'time_dim', 'guess_noise', 'xattn_parameters',
            'LabelConditioner', 'PictureConditioner', 'roughen', 'Prior', 'guess_losses', 'prior_batch', 'PriorConfig',
-           'train_prior']
+           'train_prior', 'told_batch', 'train_told']
 
 # %% ../nbs/42_unet.ipynb #imports
 from collections import namedtuple
@@ -25,6 +25,7 @@ from .stages import identity_of, load_whole
 from .train import Trained, TrainConfig, train
 from .transformer import Block
 from .mae import fresh
+from .warps import ReadingError, WarpConfig, laid_out, simulated
 from .look import ANGLES, WAVES, seen_of
 from .autoencoder import encode
 from .noise import BETAS, PREDICTIONS, draw_noise, noise_loss
@@ -317,5 +318,41 @@ def train_prior(
         labels = prior.labels.standardise(seen_of(z, images), learn=True)
     make_batch = partial(prior_batch, z=z, labels=labels, null=n_labels, drop=drop,
                          prediction=prediction, betas=betas)
+    return train(prior, make_batch, guess_losses, len(z), config, out, seed, 'prior', progress,
+                 device, replay=True)
+
+# %% ../nbs/42_unet.ipynb #told_batch
+def told_batch(
+    index:torch.Tensor, # pictures of the batch
+    g:torch.Generator, # of this step
+    z:torch.Tensor, # all latents, (picture, chan, row, col)
+    found:dict, # from `read_errors`, as tensors
+    error:ReadingError, # of the reader
+    config:PriorConfig, # what is guessed, and which share is told nothing
+    excess:float=1., # of the simulated error, times the measured one
+) -> dict: # z_t, t, told, target
+    "Noised latents of a batch, each told a reading as the brain might give it."
+    told = laid_out(simulated(found['true'][index], error, g, excess), found)
+    keep = torch.rand(len(index), 1, 1, 1, generator=g) >= config.label_drop
+    noised = draw_noise(z[index], g, config.prediction, betas=config.betas)
+    return noised | dict(told=told*keep)
+
+def train_told(
+    codec:VQModel, images, found:dict, # trained; uint8 pictures; from `read_errors`, as tensors
+    told:PriorConfig, # the denoiser, and what it guesses
+    warp:WarpConfig, # the prior's condition, and the excess of simulated errors
+    config:TrainConfig, # `ema` keeps averaged weights
+    out=None, seed:int=0, progress:bool=True, device=None, # as in `train`
+) -> Trained: # model is a `Prior`
+    "Train a denoiser on pictures that are told simulated readings."
+    z = encode(codec, images).cpu()
+    sizes = dict(unet=unet_config(z.shape[1:], told.kind), n_labels=None, depth=warp.depth,
+                 prediction=told.prediction, betas=list(told.betas), width=warp.width)
+    prior = fresh(Prior.of, sizes, seed, 'prior')
+    prior.labels.mean.copy_(found['mean'])
+    prior.labels.std.copy_(found['std'])
+    error = ReadingError(*(found[k] for k in ReadingError._fields))
+    make_batch = partial(told_batch, z=z, found=found, error=error, config=told,
+                         excess=warp.excess)
     return train(prior, make_batch, guess_losses, len(z), config, out, seed, 'prior', progress,
                  device, replay=True)
