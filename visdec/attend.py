@@ -18,7 +18,8 @@ from torch import nn
 from .core import DataError, generator
 from .settings import SHARE
 from .patches import hide
-from .study import Pictures, excerpt
+from .recording import excerpt
+from .study import Pictures
 from .recording import Recording, to_tensor
 from .transformer import CrossBlock
 from .train import TrainConfig, Trained, train

@@ -25,7 +25,8 @@ from .recording import Recording
 from .stages import identity_of
 from .stats import (Chance, chance_of, holm, interval, paired_test, permutation_chance,
                           shuffled_order)
-from .study import check_study, excerpt
+from .recording import excerpt
+from .study import check_study
 
 # %% ../nbs/53_controls.ipynb #repaired
 def repaired(
