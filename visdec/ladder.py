@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .core import DataError, atomic_file, fingerprint, one_line, regular_file, set_seed
+from .core import DataError, atomic_file, fingerprint, one_line, set_seed
 from .files import read_json
 from .settings import words
 from .sim import world_of
@@ -475,10 +475,12 @@ def save_ladder(found, out) -> None:
 # %% ../nbs/84_ladder.ipynb #load_ladder
 def _stored_pictures(file):
     "The first site's pictures; they must be there and whole."
-    with one_line('the pictures of this ladder cannot be read', file.parent, 'run the ladder again '
-                  'in its folder: finished rows are kept; or read ladder.json alone', file.name):
-        with np.load(regular_file(file)) as stored:
-            return {k: stored[k] for k in stored.files}
+    what, fix = 'the pictures of this ladder cannot be read', ('run the ladder again in its folder: '
+                 'finished rows are kept; or read ladder.json alone')
+    if not file.is_file():
+        raise DataError(what, file.name, 'no such file', file.parent, fix)
+    with one_line(what, file.parent, fix, file.name), np.load(file) as stored:
+        return {k: stored[k] for k in stored.files}
 
 def load_ladder(
     out, # folder, or a stored table: a .json file
