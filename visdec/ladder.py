@@ -475,8 +475,8 @@ def save_ladder(found, out) -> None:
 # %% ../nbs/84_ladder.ipynb #load_ladder
 def _stored_pictures(file):
     "The first site's pictures; they must be there and whole."
-    what, fix = 'the pictures of this ladder cannot be read', ('run the ladder again in its folder: '
-                 'finished rows are kept; or read ladder.json alone')
+    what, fix = 'the pictures of this ladder cannot be read', ('run the ladder again in its '
+                 'folder: finished rows are kept; or read ladder.json alone')
     if not file.is_file():
         raise DataError(what, file.name, 'no such file', file.parent, fix)
     with one_line(what, file.parent, fix, file.name), np.load(file) as stored:
