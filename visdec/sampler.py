@@ -13,6 +13,7 @@ import torch
 from diffusers import (DDIMScheduler, DPMSolverMultistepScheduler, PNDMScheduler,
                        UNet2DConditionModel)
 from .core import DataError, derive
+from .settings import check_settings
 from .noise import BETAS, SCHEDULE
 from .unet import Condition, guess_noise
 
@@ -119,6 +120,7 @@ class SamplingConfig:
         check_steps(make_scheduler(self.scheduler), self.steps)
         if self.samples < 1:
             raise DataError('at least one sample is needed', found=self.samples, where='samples')
+        check_settings(self, 'sampling.')
 
 # %% ../nbs/43_sampler.ipynb #rows_at_once
 def rows_at_once(
