@@ -94,11 +94,8 @@ def compare_text(
 # %% ../nbs/45_checkpoints.ipynb #fill
 def _tensors(state, where=None):
     "Weights as tensors of finite numbers."
-    try:
+    with one_line('weights must be numbers', where):
         state = {k: torch.as_tensor(v) for k,v in state.items()}
-    except Exception as e:
-        raise DataError('weights must be numbers', found=f'{type(e).__name__}: {e}',
-                        where=where) from None
     if bad := [k for k,v in state.items() if not v.isfinite().all()]:
         raise DataError('a weight is not finite', found=bad[:4], where=where,
                         fix='its training failed')

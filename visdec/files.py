@@ -424,10 +424,10 @@ def fetch_weights(
     from huggingface_hub import constants
     path = Path(folder or visdec_home()/'weights')/url.rsplit('/', 1)[-1]
     pin, fix = path.with_name(path.name + '.sha256'), f'copy the file to {path}, or name a stand-in'
-    if not path.exists() and constants.HF_HUB_OFFLINE and not url.startswith('file:'):
-        raise DataError('the weights of a network are not here, and none may be fetched',
-                        found='HF_HUB_OFFLINE is set', where=url, fix=fix)
     if not path.exists():
+        if constants.HF_HUB_OFFLINE and not url.startswith('file:'):
+            raise DataError('the weights of a network are not here, and none may be fetched',
+                            found='HF_HUB_OFFLINE is set', where=url, fix=fix)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(url, path, progress=False)

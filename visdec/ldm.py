@@ -235,19 +235,14 @@ def read_yaml(
     path, # CompVis' configuration
 ) -> dict: # below `model: params:`
     "The part of a configuration that says what the model is; nothing is built from it."
-    try:
+    with one_line('this is no configuration of a latent diffusion model', path,
+                  'such as cin256-v2.yaml',
+                  'model: params: with unet_config and first_stage_config'):
         whole = _plain_yaml(read_text(path, 2**20))
         found = whole['model']['params']
         found = found | {k: _resolved(found[k], whole) for k in READ if k in found}
         found['unet_config']['params'], found['first_stage_config']['params']
         return found
-    except DataError:
-        raise
-    except Exception as e:
-        raise DataError('this is no configuration of a latent diffusion model',
-                        'model: params: with unet_config and first_stage_config',
-                        f'{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ""}', path,
-                        'such as cin256-v2.yaml') from None
 
 # %% ../nbs/48_ldm.ipynb #checked
 def _number(value, where):
