@@ -22,12 +22,12 @@ from torch import nn
 from .core import DataError, generator, pick_device
 from .recording import responses_of, to_tensor
 from .study import augment
-from .ridge import fold_of
+from .ridge import MOST
 from .separate import views_of
 from .train import Trained, TrainConfig, train
 from .mae import MaskedAutoencoder, encoder_settings, fresh, padded
 from .warps import cut_at_random
-from .crossfit import cross_fit, straight
+from .crossfit import cross_read
 from .intake import Intake
 from .autoencoder import decode as from_latents, encode
 from .settings import SHARE, check_settings
@@ -227,37 +227,33 @@ def fit_readout(
     device=None, # None: a GPU when there is one
     spaces=(), # of the voxels: folds choose among these, with tokens or without, and no space
     tokens=None, # to learn from in place of its own: less their mean, of one length, see chapter 47
+    most:int=MOST, # trials that one ridge reads; more are dealt to parts, see chapter 19
 ) -> torch.Tensor: # cross-fitted readings, like seen
     "Fit the readout to all trials, and read each trial by a readout that has not seen it."
-    from tqdm.auto import tqdm
     if len(spaces) and not conditioner.config.bypass:
         raise DataError('a space is one of voxels', 'a readout with a bypass', 'none', 'spaces')
     device = pick_device(device)
     place = 'cpu' if device.type == 'mps' else device             # mps has no float64
-    conditioner.to(device).middle.copy_(_all(conditioner.alike, x, device).mean(0, keepdim=True))
-    pages = _all(conditioner.pages, x, device).double().to(place)
+    whole = sum(_all(conditioner.to(device).alike, x[i:i+256], device).double().sum(0)
+                for i in range(0, len(x), 256))
+    conditioner.middle.copy_(whole[None]/len(x))
     lengths = _all(conditioner.lengths, x, device)
-    if tokens is not None:
-        given = (tokens*lengths[:, None, None]).flatten(1).to(pages)
-        pages = torch.cat([given, pages[:, given.shape[1]:]], 1)
+    def pages(rows):
+        read = _all(conditioner.pages, x[rows], device)
+        if tokens is not None:
+            given = (tokens[rows]*lengths[rows, None, None]).flatten(1)
+            read = torch.cat([given, read[:, given.shape[1]:]], 1)
+        return read.to(place)
     looks = torch.as_tensor(seen)[:, :conditioner.told.mean.shape[1]]
     y = looks.double().flatten(1).to(place)
-    fold = fold_of(np.arange(len(x)) if groups is None else groups, folds, seed)
-    wide, voxels = pages.shape[1], conditioner.config.encoder['n_voxels']
-    views = {'as they are': None} | {k: torch.as_tensor(v, device=place)
-                                     for k, v in views_of(spaces, wide - voxels, wide).items()}
-    def seen_as(view): return pages if view is None else pages @ view
-    with tqdm(total=folds*len(views) + 1, desc='readout', disable=not progress) as bar:
-        fits = {k: cross_fit(seen_as(v), y, fold, tick=bar.update) for k, v in views.items()}
-        best = min(fits, key=lambda k: (fits[k][1] - y).square().mean().item())
-        alpha, out = fits[best]
-        weight, intercept = straight(seen_as(views[best]), y, alpha)
-        if views[best] is not None:
-            weight = weight @ views[best].T                      # as weights of tokens and voxels
-        conditioner.readout.load_state_dict(dict(weight=weight, bias=intercept))
-        conditioner.register_to_config(view=best)
-        bar.update()
-    return conditioner.told.stamped(out.float().cpu().reshape(looks.shape), lengths)
+    wide, voxels = conditioner.readout.in_features, conditioner.config.encoder['n_voxels']
+    views = {k: torch.as_tensor(v, device=place).double()
+             for k, v in views_of(spaces, wide - voxels, wide).items()}
+    found = cross_read(pages, y, np.arange(len(x)) if groups is None else groups, folds, seed,
+                       views, most, progress)
+    conditioner.readout.load_state_dict(dict(weight=found.weight, bias=found.intercept))
+    conditioner.register_to_config(view=found.view)
+    return conditioner.told.stamped(found.said.float().cpu().reshape(looks.shape), lengths)
 
 # %% ../nbs/44_decode.ipynb #Denoiser
 TRAINABLE = 'none', 'xattn', 'all'                 # of the denoiser, that phase 3 may train

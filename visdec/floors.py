@@ -22,9 +22,9 @@ from .metrics import correlations
 from .recording import responses_of
 from .stages import identity_of
 from .study import Study
-from .ridge import ALPHAS, LinearMap, fold_of, ridge_features
+from .ridge import ALPHAS, LinearMap, fold_of, ridge_features, straight
 from .warps import ReadingError, principal, reading_error
-from .crossfit import cross_fit, straight
+from .crossfit import cross_fit
 from .look import look
 from .autoencoder import decode, encode
 from .decode import consensus, noise_keys

@@ -22,12 +22,12 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from .core import DataError, derive, generator, pick_device
 from .cards import load_fitted, save_fitted
-from .crossfit import cross_fit, straight
+from .crossfit import cross_fit
 from .floors import check_fitted
 from .look import look
 from .mae import fresh
 from .recording import responses_of, to_tensor, to_uint8
-from .ridge import ALPHAS, fold_of
+from .ridge import ALPHAS, fold_of, straight
 from .settings import check_settings
 from .ssae import GaborEyes
 from .stages import identity_of

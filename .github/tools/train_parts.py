@@ -19,12 +19,12 @@ from torch.nn import functional as F
 
 from visdec.autoencoder import decode, encode, pixels_to_channels, seed_codebook, square_side, start_small
 from visdec.core import atomic_file, derive, rng
-from visdec.crossfit import cross_fit, straight
+from visdec.crossfit import cross_fit
 from visdec.look import seen_of
 from visdec.mae import fresh
 from visdec.noise import schedule
 from visdec.reserved import RESERVED, reserved_pictures
-from visdec.ridge import fold_of
+from visdec.ridge import fold_of, straight
 from visdec.sim import CHANNELS, Cortex, channels, content, draw_world, noise_levels, noise_of, spontaneous
 from visdec.unet import Prior
 
