@@ -57,6 +57,7 @@ def load_part(
     kind:str, # a field of `Parts`
     path, # a folder, a run that holds the part, or a published file, folder or hub id
     say=None, # is told what was done to it on the way in
+    decoder:str='published', # of a ViT-MAE; 'new' where it has none of pixels
 ):
     "A trained part, from wherever it is."
     (stages, made), name, path = HOMES[kind], str(path), Path(path)
@@ -66,7 +67,7 @@ def load_part(
     if kind == 'image_model' and (path.is_file() or _config(path).get('model_type') == 'vit_mae'
                                   or not path.exists() and is_hub_id(name)):
         with one_line('this picture model cannot be built', name):
-            return from_vit_mae(name)
+            return from_vit_mae(name, decoder)
     if not path.exists():
         raise DataError(f'no {kind} is here', 'a folder', where=path)
     latest = Stages(path).latest()
@@ -95,6 +96,7 @@ def load_part(
 def load_parts(
     ldm:str='', ldm_config:str='', # a latent diffusion model in place of codec and prior
     shipped:int=0, # rows of pictures whose shipped codec and prior stand in for both; 0: none
+    image_decoder:str='published', # of a published picture model; 'new': drawn, seed 0
     **paths, # field of `Parts` -> place; '' for none
 ) -> tuple: # Parts; what was done to them on the way in, sentences
     "All parts that are handed in."
@@ -108,7 +110,13 @@ def load_parts(
         raise DataError('an ldm brings codec and prior along', '--ldm alone', sorted(twice),
                         '--ldm')
     notes = []
-    parts = Parts(**{k: load_part(k, p, notes.append) for k, p in named.items()})
+    if image_decoder not in ('published', 'new') or image_decoder == 'new' and (
+            'image_model' not in named):
+        raise DataError('no such decoder of a picture model', "'published', or 'new' beside "
+                        '--image-model', repr(image_decoder), 'parts.image_decoder')
+    parts = Parts(**{k: load_part(k, p, notes.append, image_decoder) for k, p in named.items()})
+    if image_decoder == 'new':
+        notes.append('picture model: its decoder is new, drawn with seed 0; phase 2 trains it')
     if parts.codec is not None and parts.prior is not None:
         check_joint(parts.prior.unet, parts.codec, f"{named['codec']}, {named['prior']}")
     if not ldm:

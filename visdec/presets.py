@@ -22,6 +22,7 @@ class PartsConfig:
     "Folders of trained parts that are handed in; '' trains them."
     encoder: str = ''            # of `pretrain`, or of another run
     image_model: str = ''        # of pictures, for phase 2
+    image_decoder: str = 'published'    # of it; 'new' where a published one has none of pixels
     codec: str = ''              # pictures to latents and back
     prior: str = ''              # denoiser trained without a brain
     ldm: str = ''                # codec and prior in one: .ckpt, folder of diffusers, or hub id
