@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DataError', 'one_line', 'derive', 'rng', 'generator', 'set_seed', 'atomic_file', 'recover', 'atomic_folder',
            'as_array', 'fingerprint', 'regular_file', 'sha256_file', 'sealed', 'unseal', 'visdec_home', 'shared_path',
-           'skipped', 'pick_device', 'download', 'exercise']
+           'skipped', 'pick_device', 'give_back', 'download', 'exercise']
 
 # %% ../nbs/00_core.ipynb #imports
 import errno, hashlib, json, math, os, platform, random, shutil, stat, time, urllib.request, uuid
@@ -379,6 +379,14 @@ def pick_device(
         raise DataError('this device cannot be used', found=name, where='device',
                         fix=f'use --device cpu ({type(e).__name__})') from None
     return dev
+
+# %% ../nbs/00_core.ipynb #give_back
+def give_back() -> None:
+    "Hand memory that was freed back to the system, where the C library can (glibc)."
+    import ctypes, gc
+    gc.collect()
+    with suppress(OSError, AttributeError, TypeError):          # of another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 # %% ../nbs/00_core.ipynb #download
 def download(

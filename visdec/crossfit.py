@@ -51,7 +51,7 @@ class Read(NamedTuple):
 
 def cross_read(
     pages, # rows -> what is read of these trials, (row, token)
-    y:torch.Tensor, # what should be said, float64 (trial, feature)
+    y:torch.Tensor, # what should be said, (trial, feature)
     groups, # (trial,), trials of a group are held out together
     folds:int=5, # of these trials
     seed:int=0, # which groups share a fold, or a part
@@ -63,6 +63,7 @@ def cross_read(
     views, many = {'as they are': None} | (views or {}), len(y) > most
     deal = parts_of(groups, seed, most) if many else fold_of(groups, folds, seed)
     whole = None if many else pages(np.arange(len(y)))
+    y = y if many else y.double()
     def seen(view, rows=None):
         read = whole if rows is None else pages(rows)
         return read if views[view] is None else read.double() @ views[view]

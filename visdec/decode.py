@@ -19,7 +19,7 @@ from diffusers.utils import BaseOutput
 from fastcore.basics import patch
 from PIL import Image
 from torch import nn
-from .core import DataError, generator, pick_device
+from .core import DataError, generator, give_back, pick_device
 from .recording import responses_of, to_tensor
 from .study import augment
 from .ridge import MOST
@@ -200,10 +200,15 @@ def from_prior(cls:ReadoutConditioner,
 
 # %% ../nbs/44_decode.ipynb #fit_readout
 @torch.no_grad()
-def _all(f, x, device, bs=256):
-    "A function of many responses, in chunks, on the CPU."
-    def one(i): return f(torch.as_tensor(np.asarray(x[i:i+bs], np.float32), device=device)).cpu()
-    return torch.cat([one(i) for i in range(0, len(x), bs)])
+def _all(f, x, device, rows=None, bs=256):
+    "A function of many responses, or of some rows of them, in chunks, on the CPU."
+    rows, out = np.arange(len(x)) if rows is None else rows, None
+    for i in range(0, len(rows), bs):
+        some = np.asarray(x[rows[i:i+bs]], np.float32)
+        said = f(torch.as_tensor(some, device=device)).cpu()
+        out = said.new_empty(len(rows), *said.shape[1:]) if out is None else out
+        out[i:i+bs] = said                       # in place: nothing stands in memory twice
+    return out
 
 def tokens_of(
     conditioner:ReadoutConditioner, # around an encoder
@@ -239,16 +244,17 @@ def fit_readout(
     conditioner.middle.copy_(whole[None]/len(x))
     lengths = _all(conditioner.lengths, x, device)
     def pages(rows):
-        read = _all(conditioner.pages, x[rows], device)
+        read = _all(conditioner.pages, x, device, rows)
         if tokens is not None:
             given = (tokens[rows]*lengths[rows, None, None]).flatten(1)
             read = torch.cat([given, read[:, given.shape[1]:]], 1)
         return read.to(place)
     looks = torch.as_tensor(seen)[:, :conditioner.told.mean.shape[1]]
-    y = looks.double().flatten(1).to(place)
+    y = looks.flatten(1).to(place)
     wide, voxels = conditioner.readout.in_features, conditioner.config.encoder['n_voxels']
     views = {k: torch.as_tensor(v, device=place).double()
              for k, v in views_of(spaces, wide - voxels, wide).items()}
+    give_back()
     found = cross_read(pages, y, np.arange(len(x)) if groups is None else groups, folds, seed,
                        views, most, progress)
     conditioner.readout.load_state_dict(dict(weight=found.weight, bias=found.intercept))

@@ -48,12 +48,12 @@ class LinearMap:
 
 # %% ../nbs/19_ridge.ipynb #predict
 def _responses(x, n_voxel=None):
-    "Responses as an array, checked."
-    x = np.asarray(x)
+    "Responses, checked a few at a time: they may stand on disk."
+    x = x if hasattr(x, 'rowwise') else np.asarray(x)
     if x.ndim != 2 or n_voxel not in (None, x.shape[-1]):
         raise DataError('responses do not fit the weights', f'(trial, {n_voxel or "voxel"})',
                         x.shape, 'x', 'use the voxels of the training record')
-    if not np.isfinite(x).all():
+    if not all(np.isfinite(x[i:i+1024]).all() for i in range(0, len(x), 1024)):
         raise DataError('a response is not a finite number', where='x')
     return x
 
@@ -336,7 +336,8 @@ class RidgeDecoder:
         "Learn from the training trials of a study or record; val and test stay untouched."
         pairs, rec = _training_pairs(study), getattr(study, 'rec', study)
         groups = getattr(rec, self.by or unit_of(rec, self.folds))[rec.split == 'train']
-        light = pairs.pictures[:].astype(np.float32)/255
+        light = pairs.pictures[:].astype(np.float32)
+        light /= 255
         self.map = ridge_features(pairs.x, light, groups, self.alphas, self.folds, self.chunk,
                                   seed, self.device, self.space)
         return self

@@ -17,8 +17,8 @@ import numpy as np
 
 from fastcore.basics import patch
 
-from .core import (DataError, atomic_file, atomic_folder, fingerprint, one_line,
-                         regular_file, sha256_file)
+from .core import (DataError, atomic_file, atomic_folder, fingerprint, give_back,
+                         one_line, regular_file, sha256_file)
 
 # %% ../nbs/05_stages.ipynb #identity
 def part_identity(
@@ -273,6 +273,7 @@ class Stages:
         elif not finished(folder):
             with writing(self.folder):
                 if not finished(folder):                   # another process may have made it
+                    give_back()
                     self._make(name, known, folder, make, save)
         self.seconds[name] = read_done(folder/'done.json')['seconds']
         self._note(name, folder.name)
