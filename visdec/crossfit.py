@@ -61,7 +61,8 @@ def cross_read(
 ) -> Read:
     "Choose a view by what is read of held-out trials; a reader of all trials, and those readings."
     views, many = {'as they are': None} | (views or {}), len(y) > most
-    deal = parts_of(groups, seed, most) if many else fold_of(groups, folds, seed)
+    deal = (parts_of(groups, seed, most, pages(np.arange(1)).shape[1]) if many
+            else fold_of(groups, folds, seed))
     whole = None if many else pages(np.arange(len(y)))
     y = y if many else y.double()
     def seen(view, rows=None):

@@ -178,10 +178,11 @@ def parts_of(
     groups, # label of each trial, (trial,); trials with one label stay together
     seed:int=0, # which groups meet
     most:int=MOST, # trials that need no parts
+    wide:int=1, # numbers that are read of a trial
 ) -> np.ndarray: # part of each trial, (trial,) int
-    "Deal groups of trials to parts of about half of `most`; a single part where all fit."
-    n = len(groups)
-    return np.zeros(n, int) if n <= most else fold_of(groups, -(-2*n//most), seed)
+    "Deal groups to parts of half of `most`, or fewer trials of wide pages; one part where all fit."
+    n, size = len(groups), min(most//2, max(most//8, 2**26//wide))       # a quarter of a GB
+    return np.zeros(n, int) if n <= most else fold_of(groups, -(-n//size), seed)
 
 class Parted(NamedTuple):
     "The mean of the ridges of all parts."
@@ -201,7 +202,9 @@ def _choose(pages, y, part, alphas, probes, tick):
     for k in range(part.max() + 1):
         own = np.flatnonzero(part == k)
         read = pages(own)
-        fit = solved(products(read), y[own].double().to(read.device), products(read, new))
+        known, like = products(read), products(read, new)
+        del read                                    # before the decomposition needs memory
+        fit = solved(known, y[own].double().to(known.device), like)
         others = torch.as_tensor(part[asked] != k)[:, None]
         for i, a in enumerate(alphas):
             guess[i] += others*fit.at(a).cpu()
@@ -270,7 +273,7 @@ def ridge_features(
     if len(x) > most:
         place = 'cpu' if device.type == 'mps' else device          # mps has no float64
         def pages(rows): return torch.as_tensor(np.asarray(x[rows], np.float32), device=place)
-        fit = by_parts(pages, y, parts_of(groups, seed, most), alphas)
+        fit = by_parts(pages, y, parts_of(groups, seed, most, x.shape[1]), alphas)
         arrays = fit.weight.T, fit.intercept, fit.alpha, fit.r2
         return LinearMap(*(a.cpu().numpy().astype(np.float32) for a in arrays), tuple(shape))
     fold = fold_of(groups, folds, seed)
