@@ -21,9 +21,9 @@ from .files import find, load_npy, load_npz, read_json
 from .glm import (METHODS, Plan, choose_method, design, expected_r, fitted, lsa,
                         nilearn_parts, noise_of, projected, read_glmsingle, shrunk)
 from .recording import SPLITS, Recording, Stimuli, picture_format
-from .runs import (ENDINGS, find_runs, inherited, is_once, listed_runs, name_of, open_image,
-                         read_bold, read_events, read_mask, read_names, read_timing, read_tsv,
-                         read_volume, same_grid, space_of, without_scan)
+from .runs import (ENDINGS, find_runs, fits, inherited, is_once, listed_runs, name_of,
+                         open_image, read_bold, read_events, read_mask, read_names, read_timing,
+                         read_tsv, read_volume, same_grid, space_of, without_scan)
 from .sim import NOISE
 
 # %% ../nbs/17_bids.ipynb #confounds
@@ -213,11 +213,12 @@ def split_by(
     for pattern, word in (patterns or {}).items():
         of_kind = pattern.startswith('kind:') and kinds is not None
         told, wanted = (kinds, pattern[5:]) if of_kind else (places, pattern)
-        own = np.array([fnmatchcase(p, wanted) for p in told])
+        own = np.array([fnmatchcase(p, wanted) if of_kind else fits(p, [wanted]) for p in told])
         if word not in SPLITS:
             raise DataError('unknown split word', SPLITS, word, 'split')
         if not own.any():
-            raise DataError('a pattern fits no trial', f'as in {places[0]!r}', pattern, 'split')
+            raise DataError('a pattern fits no trial', f"as in '{places[0]}'", pattern, 'split',
+                            'split=... (--split ...), with * for the rest')
         if (bad := own & ~np.isin(split, ['', word])).any():
             raise DataError('two split words for one trial', found=places[bad.argmax()],
                             where='split')
@@ -419,7 +420,8 @@ def _labels(runs, tables, rows, split, path):
              for k in ('image_id', 'category', 'onset', 'kind')}
     n = [len(r) for r in rows]
     session, run = (np.repeat([r[k] for r in runs], n) for k in ('session', 'run'))
-    places = np.array(['/'.join(p) for p in zip(session, run, label['image_id'])])
+    places = [f'{name_of(runs[k])}/{i}' for k, i in zip(np.repeat(np.arange(len(n)), n),
+                                                        label['image_id'])]
     onset, kinds = label.pop('onset').tolist(), label.pop('kind')
     split = split_by(split, places, label['image_id'], kinds)
     return imagined(dict(label, session=session, run=run, split=split)), onset
@@ -431,10 +433,11 @@ def leave_out(
     names, # of all runs, those left out too
 ) -> None:
     "Take trials out by patterns; they stay in the regression. A pattern must fit something."
-    fit = {p for p in drop if any(fnmatchcase(n, p) for n in names)}
+    fit = {p for p in drop if any(fits(n, [p]) for n in names)}
     for run, events in zip(runs, tables):
         for i in np.flatnonzero(events['keep']):
-            hit = {p for p in drop if fnmatchcase(f"{name_of(run)}/{events['image_id'][i]}", p)}
+            place = f"{name_of(run)}/{events['image_id'][i]}"
+            hit = {p for p in drop if fits(place, [p])}
             events['keep'][i] = not hit
             fit |= hit
     if lost := [p for p in drop if p not in fit]:

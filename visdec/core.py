@@ -8,7 +8,8 @@ __all__ = ['DataError', 'one_line', 'derive', 'rng', 'generator', 'set_seed', 'a
            'skipped', 'pick_device', 'give_back', 'download', 'exercise']
 
 # %% ../nbs/00_core.ipynb #imports
-import errno, hashlib, json, math, os, platform, random, shutil, stat, time, urllib.request, uuid
+import errno, hashlib, json, math, os, platform, random, re, shutil, stat, time, urllib.request
+import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ def _told(value):
     if isinstance(value, (list, tuple, set, frozenset)):
         kind = type(value) if type(value) in (list, set) else tuple
         return kind(map(_told, value))
+    if isinstance(value, str):                          # a repr inside a sentence
+        return re.sub(r'''np\.\w+\(('[^']*'|"[^"]*"|[-+.\w]+)\)''', r'\1', value)
     if isinstance(value, np.floating):
         return float(str(value))                        # float32 .1 is read as .1
     return value.item() if isinstance(value, np.generic) else value
@@ -38,7 +41,7 @@ class DataError(ValueError):
     ):
         parts = [('where', where), ('expected', expected), ('found', found), ('what to do', fix)]
         parts = [f'{k}: {_told(v)}' for k,v in parts if v is not None]
-        super().__init__('; '.join([str(msg), *parts]))
+        super().__init__('; '.join([_told(str(msg)), *parts]))
 
 # %% ../nbs/00_core.ipynb #one_line
 @contextmanager

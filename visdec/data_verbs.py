@@ -28,7 +28,7 @@ def prepare(
     mask:str='', # one brain mask for all runs; empty: that of each run, else from its scan
     picture_column:str='', # column of the events that names the pictures; several: the first there
     rest:str='', # rows in which nothing happens, beside rest: --rest='-*, imagery/4'
-    names:str='', # table with the columns name and picture, where the events use other names
+    names:str='', # table with the columns name and picture, where the data use other names
     events:str='', # more about the events: category=COLUMN, one_back=drop
     betas:str='', # file or folder of GLMsingle's output, in place of the regression
     method:str='', # lsa or lss; empty: by the design and the noise

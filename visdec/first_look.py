@@ -180,7 +180,8 @@ def look_text(
     lines['tasks'] = '; '.join(tasks) or '-'
     if 'trials' in look:
         lines |= dict(
-            sessions=', '.join(dict.fromkeys(r.rpartition('/')[0] or '-' for r in look['runs'])),
+            sessions=', '.join(dict.fromkeys(r.partition('/')[0] if r.startswith('ses-') else '-'
+                                             for r in look['runs'])),
             TR=', '.join(f'{t:g} s' for t in look['TR']), columns=', '.join(look['columns']),
             trials=f"{look['trials']:,} of {look['distinct']:,} pictures: "
                    + _words(look.get('splits', {})), pictures=look['pictures'])

@@ -8,7 +8,7 @@ __all__ = ['NAME', 'ROIS', 'KIND', 'SESSION', 'TRIPLET', 'SHEN', 'SOURCE', 'IMAG
            'find_tables', 'class_index', 'picture_files', 'load_god', 'god_to_npz']
 
 # %% ../nbs/12_god.ipynb #imports
-import csv, json, re
+import csv, json, re, warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 from .core import DataError, atomic_file
 from .files import find, load_npz, read_json, read_mat, read_text
 from .recording import Recording, Squares, Stimuli
+from .runs import read_names
 
 # %% ../nbs/12_god.ipynb #need
 def need(
@@ -130,7 +131,8 @@ ROIS = 'V1', 'V2', 'V3', 'V4', 'LOC', 'FFA', 'PPA', 'LVC', 'HVC', 'VC'
 KIND = {1: 'train', 2: 'test', 3: 'imagery'}
 SESSION = dict(train='perceptionTraining', test='perceptionTest', imagery='imageryTest')
 TRIPLET = dict(train='ImageNetTraining', test='ImageNetTest', imagery='Imagery')
-SHEN = dict(train='perceptionNaturalImageTraining', test='perceptionNaturalImageTest')
+SHEN = dict(train='perceptionNaturalImageTraining', test='perceptionNaturalImageTest',
+            imagery='imagery')
 
 def _splits(b, split):
     if split:
@@ -200,8 +202,11 @@ def check_design(
     both = {s: {n.partition('_')[0] for n in names} for s, names in kind.items()}
     need(not both['train'] & both['test'], 'test categories that training never shows',
          sorted(both['train'] & both['test'])[:3], f'{where}, picture ids')
-    need(both['imagery'] <= both['test'], 'imagined categories of the test',
+    need(not once or both['imagery'] <= both['test'], 'imagined categories of the test',
          sorted(both['imagery'] - both['test'])[:3], f'{where}, picture ids')
+    taught = sorted(set(kind['imagery']) & set(kind['train']))
+    need(not taught, 'imagined pictures that training never shows', taught[:3],
+         f'{where}, picture ids')
 
 # %% ../nbs/12_god.ipynb #check_index
 def _check_index(b, names, split):
@@ -214,23 +219,54 @@ def _check_index(b, names, split):
              f'{b.path}, {key} and picture ids')
 
 # %% ../nbs/12_god.ipynb #part
-def _part(b, split=None):
+def _part(b, split=None, imagined=None):
     "Responses, labels and regions of one file."
     voxel = b.selects('VoxelData' if 'VoxelData' in b.rows else 'ROI_VC')
     roi = {k[4:]: b.selects(k) for k in b.rows if k.startswith('ROI_')}
     need(set(ROIS) <= set(roi), ROIS, list(roi), f'{b.path}, metadata/key')
     outside = [k for k, v in roi.items() if (v & ~voxel).any()]
     need(not outside, 'regions made of voxel columns', outside, f'{b.path}, metadata/value')
-    split, names = _splits(b, split), _names(b)
+    split = _splits(b, split)
+    names = _names(b) if imagined is None else _meant(b, imagined)
     _check_index(b, names, split)
     session, run = _runs(b, split)
     labels = dict(image_id=names, split=split, session=session, run=run)
     return b.table[:, voxel], labels, {k: v[voxel] for k, v in roi.items()}
 
+# %% ../nbs/12_god.ipynb #meant
+def _meant(b, table):
+    "The picture of each imagery trial by a table of the numbers in Label; '' where none was meant."
+    number = b.column('Label')
+    odd = number[(number < 1) | (number % 1 != 0)]
+    need(not len(odd), 'whole numbers from 1', odd[:3], f'{b.path}, Label')
+    own = [f'{n:.0f}' for n in number]
+    lost = sorted(set(own) - set(table), key=int)
+    need(not lost, 'every number of Label in the table of names', f'not {lost[:3]}', b.path,
+         'add it, with n/a where nothing was imagined: names=... (--names FILE)')
+    files = [table[n].replace('\\', '/').rpartition('/')[2] for n in own]
+    return np.array([f[:-len(Path(f).suffix)] if Path(f).suffix.lower() in SUFFIXES else f
+                     for f in files])
+
+def _imagined(files, form, names):
+    "The table of what was imagined, or None; without one a file of numbers is left out, and said."
+    numbered = form == 'shen' and 'imagery' in files
+    need(numbered or not names, 'sub-0N_imagery_original_VC.h5 of Deep Image Reconstruction',
+         f'form {form!r}: {[p.name for p in files.values()]}', names,
+         'leave the table of names out: other files name what was imagined')
+    if names:
+        return read_names(names)
+    if numbered:
+        path = files.pop('imagery')
+        warnings.warn(f'{path.name} numbers what was imagined and does not name it: its trials '
+                      'are left out; with a table of names they become the split imagery: '
+                      'names=... (--names FILE)', stacklevel=3)
+    return None
+
 # %% ../nbs/12_god.ipynb #load_bdata
-def _load_bdata(files):
-    "All trials of one file, or of the three of the fMRIPrep edition."
-    parts = [_part(read_bdata(path), split) for split, path in files.items()]
+def _load_bdata(files, imagined=None):
+    "All trials of one file, or of the files that belong together."
+    parts = [_part(read_bdata(path), split, imagined if split == 'imagery' else None)
+             for split, path in files.items()]
     for path, (_, _, roi) in zip(files.values(), parts):
         same = {k: v.tolist() for k, v in roi.items()} == {k: v.tolist()
                                                            for k, v in parts[0][2].items()}
@@ -238,24 +274,30 @@ def _load_bdata(files):
              f'{path}, metadata')
     labels = {k: np.concatenate([p[1][k] for p in parts]) for k in parts[0][1]}
     again = one_back(labels['image_id'], np.char.add(labels['session'], labels['run']))
-    keep = ~(again & (labels['split'] != 'imagery'))
+    again &= labels['split'] != 'imagery'
+    blank = labels['image_id'] == ''
+    keep = ~(again | blank)
     x = np.concatenate([p[0] for p in parts])[keep]
-    meta = dict(norm='raw', units='as published', dropped_one_back=int((~keep).sum()))
+    meta = dict(norm='raw', units='as published', dropped_one_back=int(again.sum()))
+    if imagined is not None:
+        meta['dropped_without_picture'] = int(blank.sum())
     return x, {k: v[keep] for k, v in labels.items()}, parts[0][2], meta
 
 # %% ../nbs/12_god.ipynb #record
 SOURCE = ('Horikawa & Kamitani 2017, Nat Commun 8:15037',
           'Shen et al. 2019, PLoS Comput Biol 15:e1006633')
-IMAGERY = 'imagery shows nothing: its image_id is the test picture of the imagined category'
+IMAGERY = ('imagery shows nothing: its image_id is the test picture of the imagined category',
+           'imagery shows nothing: its image_id is the picture that the table of names says')
 
 def _record(x, labels, roi, subject, where, meta):
     "The checked record of one subject, without pictures."
     names, split = labels['image_id'], labels['split']
     shen = meta.get('form') == 'shen'
     check_design(names, split, where, once=not shen)
-    category = np.array([n.partition('_')[0] for n in names])
+    category = np.array([n.partition('_')[0] if NAME.fullmatch(n) else '' for n in names])
     shown = dict(zip(category[split == 'test'], names[split == 'test']))
-    names = [shown[c] if s == 'imagery' else n for n, s, c in zip(names, split, category)]
+    if not shen:
+        names = [shown[c] if s == 'imagery' else n for n, s, c in zip(names, split, category)]
     with np.errstate(over='ignore'):
         x = x.astype(np.float32)
     need(np.isfinite(x).all(), 'finite responses', 'NaN or infinity', f'{where}, voxel data')
@@ -267,7 +309,7 @@ def _record(x, labels, roi, subject, where, meta):
         subject=f'sub-{subject:02d}', roi={k: v for k, v in roi.items() if k not in empty},
         source=SOURCE[shen], TR=2. if shen else 3., space=f'native, {2 if shen else 3} mm',
         norm_unit='run', dropped_voxels=np.flatnonzero(flat).tolist(), empty_regions=empty,
-        imagery=IMAGERY, **meta)
+        imagery=IMAGERY[shen], **meta)
 
 # %% ../nbs/12_god.ipynb #god_files
 def _newest(at, start):
@@ -281,12 +323,14 @@ def god_files(
 ): # the form: 'h5', 'mat', 'fmriprep', 'npz' or 'shen'; its files by split (None: all)
     "Which published form of a subject's data stands at a path."
     path, digits = Path(path), re.search(r'(\d+)$', str(subject))
-    need(digits, 'a number at the end', subject, 'subject', "pass 1 or 'sub-01'")
+    need(digits, 'a number at the end', subject, 'subject', "1 or 'sub-01' (--subject sub-01)")
     n, at = int(digits[1]), path if path.is_dir() else path.parent
     forms = dict(h5={None: at/f'Subject{n}.h5'}, mat={None: at/f'Subject{n}.mat'},
                  npz={None: at/f'sbj_{n}.npz'},
                  fmriprep={s: at/f'Subject{n}_{k}.h5' for s, k in TRIPLET.items()},
                  shen={s: _newest(at, f'sub-{n:02d}_{k}') for s, k in SHEN.items()})
+    if not forms['shen']['imagery'].is_file():
+        del forms['shen']['imagery']                      # two files are whole, too
     if path.is_dir():
         there = [f for f, files in forms.items() if any(p.is_file() for p in files.values())]
         need(len(there) == 1, f'one form of subject {n}: Subject{n}.h5, sbj_{n}.npz …',
@@ -405,7 +449,7 @@ def class_index(
 # %% ../nbs/12_god.ipynb #picture_files
 FORM = ('GOD pictures come on request: https://forms.gle/ujvA34948Xg49jdn9 '
         '(README of KamitaniLab/GenericObjectDecoding)')
-SUFFIXES = '.jpeg', '.jpg', '.png'
+SUFFIXES = '.jpeg', '.jpg', '.png', '.tif', '.tiff'
 
 def picture_files(
     folder, # searched with all folders below it
@@ -451,14 +495,17 @@ def load_god(
     subject, # 1 to 5, as number or as in 'sub-01'
     images=None, # folder of pictures, `images_256.npz`, or None
     size:int=None, # cut pictures to squares of so many pixels; None: as they are
+    names='', # Deep Image Reconstruction: table of what was imagined, see `read_names`
 ) -> Recording: # raw, single trials; splits train, test, imagery; go on with `.zscored('run')`
     "Generic Object Decoding (Horikawa & Kamitani 2017) from any of its published forms."
     form, n, files = god_files(path, subject)
     at = next(iter(files.values()))
-    x, labels, roi, meta = (_load_npz if form == 'npz' else _load_bdata)(files)
+    imagined = _imagined(files, form, names)
+    x, labels, roi, meta = _load_npz(files) if form == 'npz' else _load_bdata(files, imagined)
     meta |= dict(form=form, files=[p.name for p in files.values()], pictures=FORM)
     if form == 'shen':
-        meta |= dict(absent=['imagery trials', 'shapes', 'letters'])
+        no = ['imagery trials']*('imagery' not in files)
+        meta |= dict(absent=[*no, 'shapes', 'letters'])
     rec = _record(x, labels, roi, n, at, meta)
     if form == 'npz' and (classes := at.parent/'imagenet_class_index.json').is_file():
         rec.meta['classes'] = class_index(classes, rec.category)
@@ -469,10 +516,10 @@ def load_god(
 # %% ../nbs/12_god.ipynb #pictures_of
 def _pictures(rec, images, beside, size):
     ids = {s: sorted(set(rec.image_id[rec.split == s]), key=lambda n: n + '.JPEG')
-           for s in ('train', 'test')}
+           for s in ('train', 'test', 'imagery')}
     need(images.exists(), 'a folder or an npz', 'nothing', images, FORM)
     if images.is_dir():
-        stimuli = picture_files(images, ids['train'] + ids['test'], FORM)
+        stimuli = picture_files(images, sum(ids.values(), []), FORM)
     else:
         stimuli = _picture_arrays(images, find_tables(images.parent, beside) or ids)
     missing = sorted(set(rec.image_id) - set(stimuli))

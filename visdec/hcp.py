@@ -74,7 +74,7 @@ def _who(path, subject=None):
     if len(told) != 1:
         raise DataError('a file tells two subjects' if told else 'a file does not tell its subject',
                         '100307_rfMRI_REST1_LR_Atlas_*.dtseries.nii, or a BIDS name', sorted(told),
-                        path, 'pass {subject: [files]}')
+                        path, 'rename it as HCP does, or pass {subject: [files]}')
     session, run = session or '', run or ''
     both = '_'.join(s for s in (session, run) if s)
     return told.pop(), session, both if session else run
@@ -114,7 +114,8 @@ def find_hcp(
             subject, session, run = _who(f, given)
             if other := runs.setdefault(subject, {}).get((session, run)):
                 raise DataError('two files for one run', 'one', [str(other), str(f)],
-                                f'{subject}, run {run!r}', 'pass the files you want')
+                                f'{subject}, run {run!r}',
+                                'move one of them away, or pass the files you want')
             runs[subject][session, run] = f
     if not runs:
         raise DataError('no run was found', SEARCH, _instead(place), place, NO_RUN)

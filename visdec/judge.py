@@ -243,7 +243,7 @@ def _shown(true, rows, size, in_order):
     found, named = named_pictures(true)
     if not (named or in_order):
         raise DataError('the pictures shown have no names', 'ids, or in_order=True', type(true),
-                        'true')
+                        'true', 'in_order=True (visdec score --in-order)')
     ids = sorted(found, key=natural) if named else list(found)
     notes, seen = gather({i: found[i] for i in ids}, rows, size), {}
     for i, (name, stats) in enumerate(zip(ids, rows.stats)):
@@ -352,7 +352,7 @@ def _fits(name, rows, shown, columns):
     raw = [k for k, s in columns.items() if s.net is None or s.net.source == 'lpips']
     if raw and rows.shape != shown.shape:
         raise DataError('decoded and shown differ in size', shown.shape[:2], rows.shape[:2],
-                        f'{name}, {raw[0]}', 'say a size, such as size=256')
+                        f'{name}, {raw[0]}', 'say a size: size=256 (visdec score --size 256)')
 
 def _line(bench, sides, score, orders, seed, kinds):
     "One score of all sides: its own cell, the tests, the groups."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KINDS', 'FIELD', 'RINGS', 'AREAS', 'CHOICES', 'SOURCE', 'planted_figures', 'read_labels', 'blocks_of', 'block_means',
            'without_line', 'write_miyawaki', 'miyawaki_runs', 'check_halves', 'miyawaki_regions', 'load_miyawaki',
-           'squares_of', 'square_scores', 'square_table', 'fetch_miyawaki']
+           'fetch_miyawaki']
 
 # %% ../nbs/28_miyawaki.ipynb #imports
 import re
@@ -17,7 +17,6 @@ import numpy as np
 
 from .core import DataError, rng
 from .files import read_text
-from .metrics import correlations, pcc
 from .recording import Recording, Stimuli
 from .runs import open_image, read_bold, read_mask, same_grid
 from .bids import check_leak
@@ -211,7 +210,8 @@ def miyawaki_runs(
         if away := [i for i in kept if not ((kind, i) in scans and (kind, i) in labels)]:
             raise DataError('a run is not whole', f'{n} runs {kind}, each with scan and labels',
                             f'not {away}', home, 'fetch it again, or leave the run out: '
-                            f"drop=['{kind}/{away[0]:02d}'] (--drop {kind}/{away[0]:02d})")
+                            f"drop=['{kind}/{away[0]:02d}'] (visdec prepare miyawaki SRC OUT "
+                            f'--drop {kind}/{away[0]:02d})')
         if last < n:
             warnings.warn(f'{last} of {n} published runs {kind} are in {home}', stacklevel=2)
         out += [dict(session=kind, run=f'{i:02d}', split=split, bold=scans[kind, i],
@@ -264,11 +264,12 @@ def _frames_of(lag, tr, **chosen):
     "Frames in the lag; refuses a choice that there is not."
     for k, v in chosen.items():
         if v not in CHOICES[k]:
-            raise DataError('no such choice', CHOICES[k], v, k, f'{k}=... (--{k} ...)')
+            raise DataError('no such choice', CHOICES[k], v, k,
+                            f'{k}=... (visdec prepare miyawaki SRC OUT --{k} ...)')
     shift = lag/tr if tr > 0 else -1
     if not 0 <= shift < 20 or abs(shift - round(shift)) > 1e-6:
         raise DataError('a lag is a whole number of frames', f'0, {tr:g}, {2*tr:g}, ... s',
-                        f'{lag:g} s', 'lag', 'lag=... (--lag ...)')
+                        f'{lag:g} s', 'lag', 'lag=... (visdec prepare miyawaki SRC OUT --lag ...)')
     return round(shift)
 
 def _run_responses(run, mask, like, shift, each, trend, norm):
@@ -285,7 +286,8 @@ def _run_responses(run, mask, like, shift, each, trend, norm):
     if norm == 'rest':
         if not blocks[0][0]:
             raise DataError('a run begins with a picture', 'rest in its first frames', 'none',
-                            run['label'], 'norm=... (--norm raw)')
+                            run['label'],
+                            'norm=... (visdec prepare miyawaki SRC OUT --norm raw)')
         y = y - y[:blocks[0][0]].mean(0)
     if norm == 'frames':
         sd = y.std(0)
@@ -336,54 +338,12 @@ def load_miyawaki(
         roi={k: m[good] for k, m in roi.items() if m[good].any()}, source=SOURCE, TR=tr, lag=lag,
         each=each, trend=trend, zero=norm, norm='z over frames' if norm == 'frames' else 'raw',
         norm_unit='train' if norm == 'rest' else 'run', units='as published',
-        space='scanner',
+        space='scanner', squares=10,
         onset=[float(tr*k) for *_, first, _ in found for k in first],
         blocks_cut=int(sum(c for *_, c in found)), outside_mask=outside,
         dropped_voxels=np.flatnonzero(~good).tolist(), drop=list(drop),
         voxel=np.flatnonzero(mask)[good].tolist(), grid=list(mask.shape),
         affine=like.affine.tolist())
-
-# %% ../nbs/28_miyawaki.ipynb #squares_of
-def squares_of(
-    pictures, # uint8 (picture, row, col, rgb)
-) -> np.ndarray: # (picture, 10, 10), light from 0 to 1
-    "The mean light of each of the 100 squares."
-    light = np.asarray(pictures, np.float64).mean(-1)/255
-    if light.ndim != 3 or light.shape[1] != light.shape[2] or light.shape[1] < 10:
-        raise DataError('these are no pictures of 10 x 10 squares', '(picture, row, row, rgb)',
-                        np.shape(pictures), 'squares')
-    edge = np.linspace(0, light.shape[1], 11)              # pixels may lie across an edge
-    share = np.clip(np.minimum(edge[1:, None], np.arange(1, light.shape[1] + 1)) -
-                    np.maximum(edge[:-1, None], np.arange(light.shape[1])), 0, 1)
-    return np.einsum('sr,nrc,tc->nst', share, light, share)/(light.shape[1]/10)**2
-
-
-# %% ../nbs/28_miyawaki.ipynb #square_scores
-def square_scores(
-    recon, shown, # uint8 (picture, row, col, rgb): decoded, and what was on the screen
-    n:int=100, # candidates, the picture shown among them
-    seed:int=0, # of the random candidates
-) -> dict: # name -> (picture,)
-    "What is reported of 10 x 10 squares: correlation, squared error, identification among `n`."
-    a, b = (squares_of(p).reshape(len(p), 100) for p in (recon, shown))
-    others = rng(seed, 'candidates').integers(0, 2, (20_000, 100))
-    own = pcc(a, b)
-    better = (correlations(a, others) >= own[:, None] - 1e-9).mean(1)    # a tie: nothing
-    return {'correlation': own, 'squared error': ((a - b)**2).mean(1),
-            f'identified of {n:,}': (1 - better)**(n - 1)}
-
-def square_table(
-    pictures:dict, # of a run, as `Results.pictures`: 'shown', and name -> (trial, sample, ...)
-    target:dict, # of a run, as `Results.target`: name -> which picture was shown, (trial,)
-    n:int=100, # as for `square_scores`
-) -> dict: # name -> {score: mean over trials and samples}
-    "The scores on squares for every row of a run's table."
-    out, shown = {}, pictures['shown'][:, 0]
-    for name, of in target.items():
-        told = [square_scores(s, shown[of], n) for s in np.moveaxis(pictures[name], 1, 0)]
-        out[name] = {k: float(np.mean([t[k] for t in told])) for k in told[0]}
-    return out
-
 
 # %% ../nbs/28_miyawaki.ipynb #fetch
 def fetch_miyawaki(

@@ -169,7 +169,8 @@ def answers_to(
         return found, {('', i): g for i, g in zip(ids, groups.values())}
     if not named:
         raise DataError('these pictures have no names', 'ids, or in_order=True', type(source),
-                        'pred', 'say in_order, if their order is that of the pictures shown')
+                        'pred', 'in_order=True (visdec score --in-order), if their order '
+                        'is that of the pictures shown')
     return found, {('', i): samples for i, samples in match(found, ids).items()}
 
 def _of_people(found, ids, by_name):
@@ -281,7 +282,8 @@ def gather(
         first = first or (name, picture.shape)
         if picture.shape != first[1]:
             raise DataError('pictures differ in size', f'{first[1][:2]} as {first[0]}',
-                            picture.shape[:2], name, 'say a size, such as size=256')
+                            picture.shape[:2], name,
+                            'say a size: size=256 (visdec score --size 256)')
         rows.append(picture)
         for what in done:
             notes.setdefault(what, []).append(name)

@@ -27,9 +27,9 @@ def _load_sim(src, subject):
 def _load_digits(src, subject):
     from visdec.digits import load_digits69
     return load_digits69(src)
-def _load_god(src, subject, images=None):
+def _load_god(src, subject, images=None, names=''):
     from visdec.god import load_god
-    return load_god(src, subject, images or None)
+    return load_god(src, subject, images or None, names=names)
 def _load_bold5000(src, subject, images=None):
     from visdec.bold5000 import load_bold5000
     return load_bold5000(src, subject, images or None)
@@ -150,7 +150,7 @@ class Preparation:
     mask:str = ''           # BIDS: file of a brain mask for all runs
     picture_column:str = '' # BIDS: columns of the events; the first that is there names pictures
     rest:str = ''           # BIDS: kinds of row in which nothing happens
-    names:str = ''          # BIDS: table with the columns name and picture
+    names:str = ''          # BIDS, god: table with the columns name and picture
     events:str = ''         # BIDS: category=COLUMN, one_back=drop
     betas:str = ''          # BIDS: file or folder of GLMsingle's output
     method:str = ''         # BIDS: lsa, lss; empty: by the design

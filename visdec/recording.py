@@ -253,7 +253,8 @@ def check_pictures(rec) -> None:
         raise DataError('pictures are missing', expected=f'{len(needed)} pictures',
                         found=f'{len(missing)} without one, first {missing[0]!r}',
                         where='stimuli',
-                        fix='add them, or pass stimuli=None to decode without pictures')
+                        fix='add them, or decode without: stimuli=None '
+                            '(visdec prepare --images none)')
 
 # %% ../nbs/02_recording.ipynb #check_numbers
 def check_numbers(rec, rows=4096) -> None:

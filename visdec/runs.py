@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['INDEX', 'NOW', 'ONCE', 'DERIVED', 'APART', 'READINGS', 'PICTURE', 'ENDINGS', 'KINDS', 'REST', 'GZIP', 'entities',
            'natural', 'read_tsv', 'bare', 'inherited', 'space_of', 'scans_of', 'is_once', 'listed', 'name_of',
-           'derivatives_of', 'named_runs', 'find_runs', 'listed_runs', 'without_scan', 'picture_column', 'of_kind',
-           'read_names', 'read_events', 'open_image', 'check_end', 'read_volume', 'same_grid', 'read_mask', 'read_bold',
-           'read_timing']
+           'derivatives_of', 'named_runs', 'find_runs', 'fits', 'listed_runs', 'without_scan', 'picture_column',
+           'of_kind', 'read_names', 'read_events', 'open_image', 'check_end', 'read_volume', 'same_grid', 'read_mask',
+           'read_bold', 'read_timing']
 
 # %% ../nbs/07_runs.ipynb #imports
 import csv
@@ -111,8 +111,8 @@ def scans_of(
         if scans:
             return scans
     raise DataError('no preprocessed scan', '*_desc-preproc_bold.nii.gz',
-                    [f.name for f in there[:3]] or 'none', folder, 'run fMRIPrep, or say where '
-                    'its results are: derivatives=... (--derivatives ...)')
+                    [f.name for f in there[:3]] or 'none', folder, 'run fMRIPrep, say where its '
+                    'results are: derivatives=... (--derivatives ...), or name another --subject')
 
 def is_once(
     scan, # file name of a scan
@@ -176,7 +176,10 @@ def _files(run, base, path):
     files = dict(meta=meta, events=inherited(bold, 'events', above) or func/f'{raw}_events.tsv')
     for what, file in files.items():
         if not file.is_file():
-            raise DataError(f'the {what} file of a run is missing', where=file, fix='add it, or '
+            packed = file.with_name(file.name + '.gz')
+            seen = dict(found=packed.name) if packed.is_file() else {}
+            raise DataError(f'the {what} file of a run is missing', where=file, **seen, fix=
+                            ('unpack it (gunzip -k), or ' if seen else 'add it, or ') +
                             f"leave the run out: drop=['{name_of(run)}'] (--drop {name_of(run)})")
     return dict(run, mask=next((m for m in masks if m.is_file()), None), **files)
 
@@ -257,7 +260,7 @@ def find_runs(
     "The preprocessed runs of one task and subject, in the order of sessions and runs."
     base = derivatives_of(path, subject, derivatives)
     runs = listed_runs(path, task, subject, space, derivatives, only)
-    kept = [r for r in runs if not _fits(name_of(r), drop)]
+    kept = [r for r in runs if not fits(name_of(r), drop)]
     if not kept:
         raise DataError('every run is left out', found=list(drop), where=base,
                         fix='drop=... (--drop ...) with fewer patterns')
@@ -265,7 +268,13 @@ def find_runs(
     _one_reading(kept, base)
     return kept
 
-def _fits(name, patterns): return any(fnmatchcase(name, p) for p in patterns)
+def fits(
+    place:str, # such as 'ses-02/3' or 'ses-02/3/dog.png'; '3' in a study without sessions
+    patterns, # such as 'ses-02', 'ses-02/3', '*/3' or '*/dog.png'
+) -> bool:
+    "Whether a run or trial, or what holds it, fits a pattern; '*/3' needs no session."
+    return any(fnmatchcase(own, p) for own in (place, '/' + place)
+               for given in patterns for p in (given, given.rstrip('/') + '/*'))
 
 def listed_runs(
     path, task:str, subject:str, space:str=None, derivatives:str=None, only:dict=None, # see above
@@ -285,7 +294,7 @@ def without_scan(
     def wanted(file):
         e = _counted(entities(file))
         own = dict(session=f"ses-{e['ses']}" if 'ses' in e else '', run=e.get('run', ''))
-        return e.get('task') in listed(task) and not _fits(name_of(own), drop)
+        return e.get('task') in listed(task) and not fits(name_of(own), drop)
     told = find(folder, '*_events.tsv', want=wanted) if folder.is_dir() else []
     return sorted({f.name for f in told} - {r['events'].name for r in runs})
 
@@ -317,7 +326,10 @@ def _seconds(table, name, path, missing):
         except ValueError:
             out[i] = np.nan
         if not np.isfinite(out[i]):
-            raise DataError('not a time', 'seconds', text, f'{path}, row {i+1}, column {name}')
+            fix = ('write a point for the comma' if re.fullmatch(r'-?\d+,\d+', text) else
+                   'where nothing was shown, write n/a for the picture, too' if text == 'n/a' else
+                   None)
+            raise DataError('not a time', 'seconds', text, f'{path}, row {i+1}, column {name}', fix)
     return out
 
 def picture_column(
@@ -411,7 +423,7 @@ def read_events(
     seconds = _seconds(table, 'duration', path, np.zeros(len(image)))
     if (bad := (image != '') & (table['duration'] == 'n/a') | (seconds < 0)).any():
         raise DataError('a trial without duration', 'seconds', table['duration'][bad][0],
-                        f'{path}, row {bad.argmax() + 1}')
+                        f'{path}, row {bad.argmax() + 1}', 'write it down; 0 is a flash')
     about = table[category] if category else np.full(len(image), '')
     seen, rows = {}, zip(*table.values())                  # a key that stands twice is one event
     first = np.array([seen.setdefault(r, i) == i for i, r in enumerate(rows)], bool)

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PCC', 'SSIM', 'ROW_ROLES', 'distinct_pictures', 'Score', 'every_target', 'identification', 'look_identification',
-           'category_score', 'class_score', 'standard_scores', 'scores_for', 'per_picture', 'Row', 'rows_of',
-           'tests_for', 'Scored', 'score_row', 'check_shown', 'check_row', 'check_names', 'table_cell', 'add_tests',
-           'score_rows', 'score_table']
+           'category_score', 'class_score', 'squares_of', 'square_scores', 'standard_scores', 'scores_for',
+           'per_picture', 'Row', 'rows_of', 'tests_for', 'Scored', 'score_row', 'check_shown', 'check_row',
+           'check_names', 'table_cell', 'add_tests', 'score_rows', 'score_table']
 
 # %% ../nbs/54_scores.ipynb #imports
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .core import DataError
+from .core import DataError, rng
 from .metrics import correlations, n_way, ssim
 from .stages import Stages, save_model
 from .stats import interval, paired_test, pairings, permutation_chance
@@ -117,6 +117,47 @@ def class_score(
     return Score('/'.join(means), 1/len(means), of,
                  applies=lambda row, shown: len(set(category)) > 1)
 
+# %% ../nbs/54_scores.ipynb #squares_of
+def squares_of(
+    pictures, # uint8 (picture, row, col, rgb)
+    side:int=10, # squares in a row
+) -> np.ndarray: # (picture, side, side), light from 0 to 1
+    "The mean light of each square."
+    light = np.asarray(pictures, np.float64).mean(-1)/255
+    if light.ndim != 3 or light.shape[1] != light.shape[2] or light.shape[1] < side:
+        raise DataError(f'these are no pictures of {side} x {side} squares',
+                        '(picture, row, row, rgb)', np.shape(pictures), 'squares')
+    pixels = light.shape[1]
+    edge = np.linspace(0, pixels, side + 1)                # pixels may lie across an edge
+    share = np.clip(np.minimum(edge[1:, None], np.arange(1, pixels + 1)) -
+                    np.maximum(edge[:-1, None], np.arange(pixels)), 0, 1)
+    return np.einsum('sr,nrc,tc->nst', share, light, share)/(pixels/side)**2
+
+# %% ../nbs/54_scores.ipynb #square_scores
+def square_scores(
+    side:int=10, # squares in a row
+    n:int=100, # candidates, the picture shown among them
+    seed:int=0, # of the random candidates
+) -> list: # of `Score`
+    "What is reported of squares: correlation, squared error, identification among random ones."
+    if isinstance(side, bool) or not isinstance(side, int) or side < 2:
+        raise DataError('so many squares cannot be', 'a whole number from 2', side,
+                        "meta['squares']", 'prepare the record again')
+    others = rng(seed, 'candidates').integers(0, 2, (20_000, side*side))
+    def flat(pictures): return squares_of(pictures, side).reshape(len(pictures), -1)
+    def near(decoded, shown): return correlations(flat(decoded), flat(shown))
+    def alike(decoded, shown):
+        a, b = flat(decoded), flat(shown)
+        return 1 - ((a**2).mean(1)[:, None] + (b**2).mean(1) - 2*(a@b.T)/a.shape[1])
+    def among(decoded, shown):
+        rivals = np.sort(correlations(flat(decoded), others), 1)
+        below = [np.searchsorted(r, own - 1e-9) for r, own in zip(rivals, near(decoded, shown))]
+        return (np.array(below)/len(others))**(n - 1)      # a tie: nothing
+    def applies(row, shown): return shown.shape[1] == shown.shape[2] >= side
+    return [Score('squares PCC', None, near, applies=applies),
+            Score('squares 1-MSE', None, alike, applies=applies),
+            Score(f'squares {n}-way', 1/n, among, applies=applies)]
+
 # %% ../nbs/54_scores.ipynb #standard
 def standard_scores(
     shown, # distinct pictures, uint8 (picture, row, col, rgb)
@@ -155,6 +196,8 @@ def scores_for(
         shown = pairs.pictures[:]
         means = {k: shown[category == k].mean(0).astype(np.uint8) for k in kinds}
         scores.append(class_score(means, test.category))
+    if (side := study.rec.meta.get('squares')) is not None:
+        scores += square_scores(side, seed=seed)
     return scores
 
 # %% ../nbs/54_scores.ipynb #per_picture
