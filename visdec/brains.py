@@ -4,19 +4,16 @@
 
 # %% auto #0
 __all__ = ['POWERS', 'SIZES', 'maps_of', 'Tuned', 'encoding', 'OtherBrains', 'other_brains', 'matched', 'Reading', 'reading_by',
-           'mean_reading', 'aligned', 'trunk_of', 'trunk_reading', 'new_subject', 'new_subject_text']
+           'mean_reading', 'aligned', 'trunk_of', 'trunk_reading']
 
 # %% ../nbs/27_brains.ipynb #imports
 from typing import NamedTuple
 
 import numpy as np
 
-from .core import DataError, rng
-from .metrics import correlations, n_way
+from .core import DataError
 from .ridge import ridge_features
-from .separate import rest_noise, separated
-from .sim import channels, simulate, simulate_rest
-from .study import paired, task_units
+from .sim import channels
 
 # %% ../nbs/27_brains.ipynb #maps_of
 def maps_of(
@@ -242,68 +239,3 @@ def trunk_reading(
     fit = ridge_features(x, np.asarray(y) @ trunk, groups, space=space)
     low = y.mean(0) - (y.mean(0) @ trunk) @ trunk.T
     return Reading(fit.weight.astype(np.float64) @ trunk.T, fit.intercept @ trunk.T + low)
-
-# %% ../nbs/27_brains.ipynb #new_subject
-def _subject(world, seed, name, brain):
-    "Training responses in the order of their pictures, noise, and the test, of one subject."
-    raw = simulate(world, seed, name, brain)
-    rec = raw.zscored('run')
-    x, pictures, ids = paired(rec, 'train')
-    order = np.argsort(ids, kind='stable')
-    rest = task_units(simulate_rest(world, seed, name, brain), raw)
-    return x[order], pictures[order], rec.of('train').category[order], rest_noise(rest, x), rec
-
-def _asked(rec, singles=4):
-    "Single test trials, the mean of all repeats, which picture each shows, and the pictures."
-    test = rec.of('test')
-    ids, place = np.unique(test.image_id, return_inverse=True)
-    rows = [np.flatnonzero(place == k) for k in range(len(ids))]
-    first, pictures = [r[:singles] for r in rows], np.stack([test.stimuli[i] for i in ids])
-    who = np.repeat(np.arange(len(ids)), [len(r) for r in first])
-    return test.x[np.concatenate(first)], np.stack([test.x[r].mean(0) for r in rows]), who, pictures
-
-def new_subject(
-    world:str='small', # preset of the simulated world
-    subjects:int=4, # in all; the last one is new
-    trials:int=100, # labelled trials of the new one
-    seed:int=0, # of the world
-    brain:str='plain', # see chapter 03
-) -> dict: # way of reading -> its two-way and n-way scores, of single trials and of means
-    "How well a new subject is read with few labels, with and without the help of others."
-    if subjects < 2:
-        raise DataError('a new subject needs others', '2 or more', subjects, 'subjects')
-    told = [_subject(world, seed, f'sub-{k:02d}', brain) for k in range(1, subjects + 1)]
-    xs, (x, pictures, category, noise, rec) = [t[0] for t in told[:-1]], told[-1]
-    if not 10 <= trials <= len(x):
-        raise DataError('not as many labelled trials', f'10 to {len(x)} in this world', trials,
-                        'new subject trials')
-    y = maps_of(pictures).astype(np.float64)
-    low, size = y.mean(0), np.maximum(y.std(0), .1*y.std(0).mean())
-    y = ((y - low)/size).astype(np.float32)
-    few = np.sort(rng(seed, 'few labels', trials).permutation(len(x))[:trials])
-    a, b, groups, others = x[few], y[few], category[few], other_brains(xs, [y]*len(xs))
-    in_time = paired(rec, 'train')[0]                        # its halves are blocks of time
-    apart = ridge_features(a, b, groups, space=separated(noise, in_time).turn)
-    alike = reading_by(matched(a, b, others), noise, others, b)
-    ways = {'own ridge': ridge_features(a, b, groups), 'own ridge, separated': apart,
-            'own tunings': reading_by(encoding(a, b, others.cov), noise, others, b),
-            'lookalikes in others': alike, 'lookalikes and separated': mean_reading(alike, apart)}
-    single, mean, who, shown = _asked(rec)
-    true, own, n = (maps_of(shown) - low)/size, np.arange(len(shown)), min(50, len(shown))
-    def scored(x, place, read): # both scores of one way
-        c = correlations(read.predict(x).astype(float), true)
-        return {f'{k}-way': float(n_way(c, place, k).mean()) for k in (2, n)}
-    return {k: dict(single=scored(single, who, r), mean=scored(mean, own, r))
-            for k, r in ways.items()}
-
-def new_subject_text(
-    found:dict, # see `new_subject`
-) -> str:
-    "The table of a new subject."
-    two, many = next(iter(found.values()))['single']
-    head = f"{'':25s} {'single trials':>19s} {'mean of repeats':>19s}"
-    names = f"{'':25s} " + ' '.join(f'{k:>9s}' for k in (two, many)*2)
-    lines = [f'{way:25s} ' + ' '.join(f'{v:9.3f}' for t in r.values() for v in t.values())
-             for way, r in found.items()]
-    chance = f"{'chance':25s} " + ' '.join(f'{1/int(k[:-4]):9.3f}' for k in (two, many)*2)
-    return '\n'.join([head, names, *lines, chance])

@@ -62,7 +62,7 @@ def _finish(results):
 # %% ../nbs/99_cli.ipynb #new_subject
 def _new_subject(subjects, trials, asked):
     "A new subject of a simulated world, read with the help of others; nothing is trained."
-    from visdec.brains import new_subject, new_subject_text
+    from visdec.newcomer import new_subject, new_subject_text
     from visdec.core import DataError
     idle = [k for k in ('path', 'subject', 'encoder', 'image_model', 'codec', 'prior', 'ldm',
                         'ldm_config', 'from_scratch') if asked[k]]

@@ -226,10 +226,8 @@ def fit_readout(
     x, # responses of training trials, (trial, voxel)
     seen, # what the prior is told of their pictures, standardised, (trial, chan, row, col)
     groups=None, # (trial,), trials of a group are held out together; None: each by itself
-    folds:int=5, # of these trials
-    seed:int=0, # which groups share a fold
-    progress:bool=False, # show a bar
-    device=None, # None: a GPU when there is one
+    folds:int=5, seed:int=0, # of these trials, and which groups share a fold
+    progress:bool=False, device=None, # show a bar; None: a GPU when there is one
     spaces=(), # of the voxels: folds choose among these, with tokens or without, and no space
     tokens=None, # to learn from in place of its own: less their mean, of one length, see chapter 47
     most:int=MOST, # trials that one ridge reads; more are dealt to parts, see chapter 19
