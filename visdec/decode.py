@@ -200,7 +200,7 @@ def from_prior(cls:ReadoutConditioner,
 
 # %% ../nbs/44_decode.ipynb #fit_readout
 @torch.no_grad()
-def _all(f, x, device, rows=None, bs=256):
+def _all(f, x, device, rows=None, bs=64):
     "A function of many responses, or of some rows of them, in chunks, on the CPU."
     rows, out = np.arange(len(x)) if rows is None else rows, None
     for i in range(0, len(rows), bs):

@@ -180,11 +180,10 @@ def parts_there(
     "The parts that are handed in and can be opened now; nothing is fetched."
     here = {k: v for k, v in asdict(config.parts).items()
             if k not in KNOBS and v and Path(v).exists()}
-    if 'image_model' in here:
-        here['image_decoder'] = config.parts.image_decoder
     if 'ldm' not in here:
         here.pop('ldm_config', None)
-    return load_parts(**here)[0]
+    drawn = config.parts.image_decoder if 'image_model' in here else 'published'
+    return load_parts(**here, image_decoder=drawn)[0]
 
 # %% ../nbs/85_reproduce.ipynb #plan_text-plan_text
 def plan_text(
