@@ -273,8 +273,12 @@ def fits(
     patterns, # such as 'ses-02', 'ses-02/3', '*/3' or '*/dog.png'
 ) -> bool:
     "Whether a run or trial, or what holds it, fits a pattern; '*/3' needs no session."
-    return any(fnmatchcase(own, p) for own in (place, '/' + place)
-               for given in patterns for p in (given, given.rstrip('/') + '/*'))
+    own, wanted = _plain(place), [_plain(p) for p in patterns]
+    return any(fnmatchcase(name, p) for name in (place, own, '/' + place, '/' + own)
+               for given in (*patterns, *wanted) for p in (given, given.rstrip('/') + '/*'))
+
+def _plain(place): # run 02 is run 2
+    return re.sub(r'^(ses-[^/]*/)?0+(?=\d+(/|$))', r'\1', place)
 
 def listed_runs(
     path, task:str, subject:str, space:str=None, derivatives:str=None, only:dict=None, # see above

@@ -236,6 +236,25 @@ class god_mat73:
             f['metaData/key'] = np.array([[f[f'#refs#/{i}'].ref] for i in range(len(keys))], dtype=h5py.ref_dtype)
     def read(d): return read_god(d/'Subject1.mat')
 
+@known(text=r'.*\.tsv')
+class god_imagery:
+    "Deep Image Reconstruction: seen pictures, numbered imagery, and the table of names beside it."
+    def make(d):
+        import h5py
+        table, keys, value = bdata()
+        seen = [k for k in keys if k != 'DataType']
+        first = table[:, -1:]                              # numbers of pictures
+        for name, rows, own in (('perceptionNaturalImageTraining', slice(0, 8), first), ('perceptionNaturalImageTest', slice(8, 24), first),
+                                ('imagery', slice(8, 20), np.tile([1., 2, 26], 8)[:, None])):
+            with h5py.File(d/f'sub-01_{name}_original_VC.h5', 'w') as f:
+                f['dataset'] = np.c_[table[:, :-2], own][rows]
+                f['metadata/key'] = np.array([k.replace('stimulus_id', 'Label') for k in seen], 'S')
+                f['metadata/value'] = np.delete(np.array([v for k, v in zip(keys, value) if k != 'DataType']), -2, 1)
+        (d/'names.tsv').write_text('name\tpicture\n1\tring.tiff\n2\tplus.png\n26\tn/a\n')
+    def read(d):
+        from visdec.god import load_god
+        return record(load_god(d, 1, names=d/'names.tsv'))
+
 @known()
 class digits:
     "MATLAB 5, compressed."
