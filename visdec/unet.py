@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DENOISERS', 'Condition', 'GuessLosses', 'unet_config', 'time_dim', 'guess_noise', 'xattn_parameters',
            'LabelConditioner', 'PictureConditioner', 'roughen', 'Prior', 'guess_losses', 'prior_batch', 'PriorConfig',
-           'train_prior', 'told_batch', 'train_told']
+           'train_prior', 'target_over', 'told_batch', 'train_told']
 
 # %% ../nbs/42_unet.ipynb #imports
 from collections import namedtuple
@@ -25,10 +25,10 @@ from .stages import identity_of, load_whole
 from .train import Trained, TrainConfig, train
 from .transformer import Block
 from .mae import fresh
-from .warps import ReadingError, WarpConfig, laid_out, simulated
+from .warps import ReadingError, WarpConfig, expected, explained, laid_out, simulated
 from .look import ANGLES, WAVES, seen_of
 from .autoencoder import encode
-from .noise import BETAS, PREDICTIONS, draw_noise, noise_loss
+from .noise import BETAS, PREDICTIONS, draw_noise, noise_loss, schedule, target_of
 
 # %% ../nbs/42_unet.ipynb #unet_config
 # channels, heads, context_dim, time_dim
@@ -321,6 +321,19 @@ def train_prior(
     return train(prior, make_batch, guess_losses, len(z), config, out, seed, 'prior', progress,
                  device, replay=True)
 
+# %% ../nbs/42_unet.ipynb #target_over
+def target_over(
+    z:torch.Tensor, # all latents, (picture, chan, row, col)
+    likely:torch.Tensor, # from `explained`, (trial, picture); 0 where nothing is told
+    z_t:torch.Tensor, t:torch.Tensor, # noised latents, steps
+    config:PriorConfig, # what is guessed
+) -> torch.Tensor: # like z_t
+    "What a denoiser should guess of noised latents, over all that they may come from."
+    abar = schedule(config.betas).alphas_cumprod[t]
+    clean, share = expected(z_t, abar, z, likely), abar.view(-1, 1, 1, 1)
+    eps = (z_t - share.sqrt()*clean)/(1 - share).sqrt()
+    return target_of(clean, eps, t, config.prediction, config.betas)
+
 # %% ../nbs/42_unet.ipynb #told_batch
 def told_batch(
     index:torch.Tensor, # pictures of the batch
@@ -330,12 +343,16 @@ def told_batch(
     error:ReadingError, # of the reader
     config:PriorConfig, # what is guessed, and which share is told nothing
     excess:float=1., # of the simulated error, times the measured one
+    aim:str='expected', # what is taught: the mean of all likely latents, or the one 'drawn'
 ) -> dict: # z_t, t, told, target
     "Noised latents of a batch, each told a reading as the brain might give it."
-    told = laid_out(simulated(found['true'][index], error, g, excess), found)
+    read = simulated(found['true'][index], error, g, excess)
     keep = torch.rand(len(index), 1, 1, 1, generator=g) >= config.label_drop
     noised = draw_noise(z[index], g, config.prediction, betas=config.betas)
-    return noised | dict(told=told*keep)
+    if aim == 'expected':
+        likely = keep.view(-1, 1)*explained(read, found['true'], error, excess)
+        noised['target'] = target_over(z, likely, noised['z_t'], noised['t'], config)
+    return noised | dict(told=laid_out(read, found)*keep)
 
 def train_told(
     codec:VQModel, images, found:dict, # trained; uint8 pictures; from `read_errors`, as tensors
@@ -353,6 +370,6 @@ def train_told(
     prior.labels.std.copy_(found['std'])
     error = ReadingError(*(found[k] for k in ReadingError._fields))
     make_batch = partial(told_batch, z=z, found=found, error=error, config=told,
-                         excess=warp.excess)
+                         excess=warp.excess, aim=warp.aim)
     return train(prior, make_batch, guess_losses, len(z), config, out, seed, 'prior', progress,
                  device, replay=True)

@@ -4,13 +4,17 @@
     python .github/tools/digits_study.py run --out digits                                  all folds and the test, three seeds
     python .github/tools/digits_study.py run --out digits --folds 0 1 test --seeds 0       some of them
     python .github/tools/digits_study.py run --out digits --control --folds 0 1            the control on shuffled pairs, too
+    python .github/tools/digits_study.py limit --out digits                                the readings' own limit: no training
     python .github/tools/digits_study.py table --out digits                                what is there, with intervals
+    python .github/tools/digits_study.py store --out digits                                what is there, into nbs/fixtures
+
+What `nbs/fixtures/digits_folds.json` holds counts as there: a later sitting goes on from it.
 
 One line of JSON in OUT/lines.jsonl for each fold and seed; a line that is there is not made again, and a training that was
 stopped goes on. Everything is fitted anew in each fold: normalisation, voxels, warps, codec, error of the readings, prior.
 The number of voxels is chosen by folds inside the fold's own training trials. Phases 1 and 2 are not trained here: with
 warps nothing reads their tokens (chapter 47). Numbers are of a real brain; grey pictures of 28 x 28, SSIM with window 7."""
-import argparse, json, time
+import argparse, json, platform, time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,13 +26,18 @@ from visdec.cad import ContrastAttendDiffuse
 from visdec.controls import Shuffled
 from visdec.core import atomic_file, rng
 from visdec.crossfit import cross_fit
+from visdec.crossfit import FOLDS, ROUNDS
 from visdec.decode import consensus
 from visdec.digits import digits69_path, load_digits69
+from visdec.look import look
 from visdec.metrics import pcc, ssim
 from visdec.pipeline import make_config, method_part
 from visdec.ridge import MeanPicture, RidgeDecoder, fold_of
+from visdec.sampler import agreement, compromise
 from visdec.study import best_voxels, open_study
+from visdec.warps import explained, principal, reading_error, warp
 
+FIXTURE = Path(__file__).resolve().parents[2]/'nbs'/'fixtures'/'digits_folds.json'
 N_FOLDS, WIDTHS = 9, (256, 512, 1024, 2048)
 RECIPE = {'warp.each': '180', 'warp.turn': '.5', 'prior.steps': '4000', 'prior.bs': '32', 'finetune.steps': '0', 'repeats': '1',
           'sampling.steps': '12', 'sampling.samples': '24'}    # what --set changes; chapter 34 says what it reaches
@@ -79,11 +88,11 @@ def scores(pictures, shown):
     return np.array(each).reshape(len(shown), -1, 2).mean(1)
 
 def answers(method, test, samples, seed):
-    "The three answers of a decoder."
+    "The answers of a decoder."
     drawn = method.predict(test.mean, samples, seed)
     how = getattr(method, 'fitted', method)
     return dict(sample=drawn[:, :8], mean=drawn.mean(1, keepdims=True).round().astype(np.uint8),
-                consensus=consensus(drawn, how.features))
+                consensus=consensus(drawn, how.features), compromise=compromise(drawn))
 
 def one(name, seed, args):
     start, raw = time.time(), record(name)
@@ -108,22 +117,134 @@ def one(name, seed, args):
         rows[row] = other.fit(study, seed).predict(test.mean, 1, seed)
     rows['codec'] = decode(method.codec, encode(method.codec, shown))[:, None]
     line = dict(fold=name, seed=seed, voxels=n, inner_error=error, seconds_fit=round(fitted), seconds=round(whole), ids=test.mean.image_id.tolist(),
-                stages=method.stages.seconds, set=args.set, samples=samples, threads=torch.get_num_threads(),
+                stages=method.stages.seconds, set=args.set, samples=samples, threads=torch.get_num_threads(), processor=processor(),
                 scores={k: scores(v, shown).round(4).tolist() for k, v in rows.items()})
     with atomic_file(place/'pictures.npz') as tmp, open(tmp, 'wb') as f:
         np.savez(f, shown=shown, **{k.replace(', ', '_').replace(' ', '_'): v for k, v in rows.items()})
     return line
 
-def lines(out):
-    file = out/'lines.jsonl'
-    return [json.loads(s) for s in file.read_text().splitlines()] if file.exists() else []
+def processor():
+    "What computes here, in words."
+    info = Path('/proc/cpuinfo')
+    names = [s.split(':')[1].strip() for s in info.read_text().splitlines() if s.startswith('model name')] if info.exists() else []
+    return names[0] if names else platform.processor()
+
+def stored(part):
+    "Lines of the fixture: 'runs' or 'limits'."
+    return json.loads(FIXTURE.read_text())[part] if FIXTURE.exists() else []
+
+def lines(out, part='runs'):
+    "What is there: of the fixture first, then of the folder."
+    file = out/dict(runs='lines.jsonl', limits='limit.jsonl')[part]
+    return stored(part) + ([json.loads(s) for s in file.read_text().splitlines()] if file.exists() else [])
+
+def store(args):
+    "Everything that is there, without pictures, into the fixture."
+    kept = {(s['fold'], s['seed'], *s['set']): s for s in lines(args.out)}
+    limits = {(s['fold'], s['design'], s['excess']): s for s in lines(args.out, 'limits')}
+    text = [',\n  '.join(json.dumps(s) for s in part.values()) for part in (kept, limits)]
+    FIXTURE.write_text('{"runs": [\n  %s],\n "limits": [\n  %s]}\n' % tuple(text))
+
+# ---- the readings' own limit: warps weighted by how well they explain what is read of a test response
+DESIGNS = {'looks': dict(spaces=('look',), counts=(512,), rounds=ROUNDS),
+           'pixels, distance, Gabor': dict(spaces=('pixels', 'distance', 'Gabor'), counts=(400, 800, 1600), rounds=2)}
+LIMITS = (('looks', 1.15), ('looks', 2.), ('pixels, distance, Gabor', 2.))    # design, excess of the error
+
+def distance(light):
+    "Signed distance of each pixel to the edge of the digit, from -6 outside to 4 inside."
+    from scipy.ndimage import distance_transform_edt as far
+    out = np.full(light.shape, -6., np.float32)
+    for o, inside in zip(out, light > 127):
+        if inside.any() and not inside.all():
+            o[:] = np.clip(far(inside) - far(~inside), -6, 4)
+    return out
+
+def spaces(pictures):
+    "Pictures in four ways, (picture, feature) each."
+    seen, light = look(pictures, 7), pictures[..., 0]
+    return {'look': seen.flatten(1), 'Gabor': seen[:, :12].flatten(1), 'pixels': torch.as_tensor(light/255.).float().flatten(1),
+            'distance': torch.as_tensor(distance(light)).flatten(1)}
+
+def read_by(x, y, new, light, counts, penalty):
+    "Ridge readings, the mean over numbers of voxels; these are chosen on the trials that teach."
+    a, b = (x - x.mean(0))/(x.std(0) + 1e-9), light[:, light.std(0) > 0]
+    order = np.argsort(-np.abs(a.T @ ((b - b.mean(0))/b.std(0))/len(x)).max(1), kind='stable')
+    out = 0
+    for n in counts:
+        own, asked = (torch.as_tensor(o[:, order[:n]]).double() for o in (x, new))
+        own, asked, low = own - own.mean(0), asked - own.mean(0), y.mean(0)
+        out = out + low + (asked @ own.T) @ torch.linalg.solve(own @ own.T + penalty*n*torch.eye(len(own)).double(), y - low)
+    return out/len(counts)
+
+def limit_of(name, world, out):
+    "The lines of one fold; `world` holds warps and features of all 90 pictures, of which a fold takes its own."
+    raw = record(name)
+    raw.save(out/f'limit-{name}')
+    config = make_config('small', 'digits69', seed=0, changes=RECIPE)
+    study = open_study(replace(config.study, data='recording', path=str(out/f'limit-{name}'), size=28, voxels=0), 0)
+    pairs, test = study.pairs('train'), study.tested(1)
+    own = np.array([world['names'].index(n) for n in pairs.pictures.names])
+    kept, shown, seen = np.isin(world['source'], own), pairs.pictures[:], test.shown[test.target]
+    place = torch.as_tensor([np.flatnonzero((world['pictures'] == p).all((1, 2, 3)))[0] for p in shown])
+    x, new, light = np.asarray(pairs.x), np.asarray(test.mean.x), shown[..., 0].reshape(len(shown), -1)/255.
+    bank, c = world['warps'][kept], config.warp
+    plain = read_by(x, torch.as_tensor(light).double(), new, light, (512,), c.penalty).numpy().clip(0, 1)
+    plain = np.repeat((255*plain).round().astype(np.uint8).reshape(-1, 1, *bank.shape[1:3], 1), 3, -1)
+    for design, excess in LIMITS:
+        how, parts = DESIGNS[design], []
+        for space in how['spaces']:
+            many, few = world['many'][space][torch.as_tensor(kept)], world['few'][space][place]
+            low, size = many.mean(0), many.std(0)
+            size = size.clamp(min=.1*size.mean()) if design == 'looks' else size.mean()
+            axes = principal((many - low)/size, c.n_components)
+            parts.append((((many - low)/size) @ axes, ((few - low)/size) @ axes))
+        true, y = (torch.cat(p, 1) for p in zip(*parts))
+        y, held = y.double(), []
+        for i in range(how['rounds']):
+            fold, said = fold_of(pairs.groups, FOLDS, i), torch.empty_like(y)
+            for k in range(FOLDS):
+                own = fold != k
+                said[torch.as_tensor(~own)] = read_by(x[own], y[torch.as_tensor(own)], x[~own], light[own], how['counts'], c.penalty)
+            held.append(said.float())
+        error = reading_error(y.float(), torch.cat(held), c.shrink)
+        weight = explained(read_by(x, y, new, light, how['counts'], c.penalty).float(), true, error, excess).softmax(1)
+        drawn = bank[torch.multinomial(weight, 32, True, generator=torch.Generator().manual_seed(0)).numpy()]
+        mean = weight @ torch.as_tensor(bank.reshape(len(bank), -1)).float()
+        rows = dict(sample=drawn[:, :8], mean=mean.round().numpy().astype(np.uint8).reshape(len(mean), 1, *bank.shape[1:]),
+                    medoid=np.stack([r[most_agreeing(r)][None] for r in drawn[:, :16]]), compromise=compromise(drawn), ridge=plain)
+        yield dict(fold=name, design=design, excess=excess, ids=test.mean.image_id.tolist(),
+                   effective=(1/weight.square().sum(1)).round().tolist(),
+                   scores={k: scores(v, seen).round(4).tolist() for k, v in rows.items()})
+
+def most_agreeing(pictures):
+    "The place of the picture that agrees with the others most."
+    light = torch.as_tensor(pictures/255.).float().permute(0, 3, 1, 2)
+    return int(agreement(light, light).sum(1).argmax())
+
+def limit(args):
+    "What the readings know, were the prior perfect: no codec and no network, only warps and their weights."
+    args.out.mkdir(parents=True, exist_ok=True)
+    record('test').save(args.out/'limit-all')
+    config = make_config('small', 'digits69', seed=0, changes=RECIPE)
+    study = open_study(replace(config.study, data='recording', path=str(args.out/'limit-all'), size=28, voxels=0), 0)
+    pictures = study.pairs('train').pictures
+    names, own = list(pictures.names), pictures.read(np.arange(len(pictures.names)))
+    warps, source = warp(own, names, config.warp, 0)
+    world = dict(names=names, pictures=own, warps=warps, source=source, many=spaces(warps), few=spaces(own))
+    for name in args.folds:
+        if name == 'test' or all(any((s['fold'], s['design'], s['excess']) == (name, *one) for s in lines(args.out, 'limits')) for one in LIMITS):
+            continue
+        for line in limit_of(name, world, args.out):
+            with open(args.out/'limit.jsonl', 'a') as f:
+                f.write(json.dumps(line) + '\n')
+            print(name, line['design'], line['excess'], {k: np.mean(v, 0).round(3).tolist() for k, v in line['scores'].items()}, flush=True)
 
 def run(args):
     args.out.mkdir(parents=True, exist_ok=True)
     for seed in args.seeds:
         for name in args.folds:
             wanted = 'shuffled, mean' if args.control else 'mean'
-            if any((s['fold'], s['seed']) == (name, seed) and wanted in s['scores'] for s in lines(args.out)):
+            if any((s['fold'], s['seed'], s['set']) == (name, seed, args.set) and wanted in s['scores'] for s in lines(args.out)):
                 continue
             line = one(name, seed, args)
             with open(args.out/'lines.jsonl', 'a') as f:
@@ -131,27 +252,37 @@ def run(args):
             print(name, seed, f"{line['voxels']} voxels, fit {line['seconds_fit']} s, with decoding {line['seconds']} s",
                   {k: np.mean(v, 0).round(3).tolist() for k, v in line['scores'].items()}, flush=True)
 
+def pooled(rows):
+    "Mean over seeds of each picture, then over pictures, with 95 % by bootstrap over pictures; (mean, low, high), pictures."
+    pool = {}
+    for ids, values in rows:
+        for i, v in zip(ids, values):
+            pool.setdefault(i, []).append(v)
+    value = np.array([np.mean(v, 0) for v in pool.values()])
+    draw = rng(0, 'digits bootstrap').integers(len(value), size=(5000, len(value)))
+    return (value.mean(0), *np.quantile(value[draw].mean(1), (.025, .975), axis=0)), len(value)
+
+def tell(title, own):
+    "One block of the table."
+    print(f"{title}: {sorted({(s['fold'], s.get('seed', 0)) for s in own})}")
+    for row in dict.fromkeys(k for s in own for k in s['scores']):
+        found, n = pooled((s['ids'], s['scores'][row]) for s in own if row in s['scores'])
+        print(f'  {row:22s} ' + '   '.join(f'{k} {m:.3f} [{a:.3f} {b:.3f}]' for k, m, a, b in zip(('PCC', 'SSIM'), *found)) + f'   {n} pictures')
+
 def table(args):
-    "Means over pictures of the mean over seeds; 95 % by bootstrap over pictures."
-    kept = {(s['fold'], s['seed']): s for s in lines(args.out)}
-    for part, own in (('folds', [s for s in kept.values() if s['fold'] != 'test']), ('test', [s for s in kept.values() if s['fold'] == 'test'])):
-        if not own:
-            continue
-        print(f"{part}: {sorted((s['fold'], s['seed']) for s in own)}; seconds {[s['seconds'] for s in own]}")
-        for row in dict.fromkeys(k for s in own for k in s['scores']):
-            pool = {}
-            for s in own:
-                for i, v in zip(s['ids'], s['scores'].get(row, ())):
-                    pool.setdefault(i, []).append(v)
-            value = np.array([np.mean(v, 0) for v in pool.values()])
-            draw = rng(0, 'digits bootstrap').integers(len(value), size=(5000, len(value)))
-            low, high = np.quantile(value[draw].mean(1), (.025, .975), axis=0)
-            print(f'  {row:22s} ' + '   '.join(f'{n} {m:.3f} [{a:.3f} {b:.3f}]' for n, m, a, b in zip(('PCC', 'SSIM'), value.mean(0), low, high))
-                  + f'   {len(value)} pictures')
+    "Runs by their settings, then limits by their design."
+    for changes in dict.fromkeys(tuple(s['set']) for s in lines(args.out)):
+        same = [s for s in lines(args.out) if tuple(s['set']) == changes]
+        for part in ('folds', 'test'):
+            if own := [s for s in same if (s['fold'] == 'test') == (part == 'test')]:
+                tell(f"{part} {' '.join(changes)}; seconds {[s['seconds'] for s in own]}", own)
+    for design, excess in LIMITS:
+        if own := [s for s in lines(args.out, 'limits') if (s['design'], s['excess']) == (design, excess)]:
+            tell(f'limit of the readings, {design}, excess {excess}', own)
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('what', choices=('run', 'table'))
+    p.add_argument('what', choices=('run', 'limit', 'table', 'store'))
     p.add_argument('--out', type=Path, required=True)
     p.add_argument('--folds', nargs='+', default=[*map(str, range(N_FOLDS)), 'test'], help="0 to 8, or 'test'")
     p.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
@@ -159,7 +290,7 @@ def main():
     p.add_argument('--set', nargs='*', default=[], help='choices to change, such as prior.steps=400')
     p.add_argument('--device', default='cpu')
     args = p.parse_args()
-    dict(run=run, table=table)[args.what](args)
+    dict(run=run, limit=limit, table=table, store=store)[args.what](args)
 
 if __name__ == '__main__':
     main()
