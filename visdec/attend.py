@@ -252,7 +252,8 @@ def wrong_pairs(
         if (same != np.roll(same, shift)).all():
             return torch.arange(n).roll(shift)
     raise DataError('no wrong picture for every trial', 'none that half of the trials saw',
-                    f'{len(seen)} pictures in {n} trials', 'held', 'hold out more pictures')
+                    f'{len(seen)} pictures in {n} trials', 'held',
+                    'hold out more: --set study.val_share=.3, or none: --set study.val_share=0')
 
 def judge_pairs(
     x, pictures, # held-out pairs, from `check_pairs`

@@ -16,6 +16,7 @@ import visdec
 from visdec.cli import VERBS, make_parser
 
 FREE = {                                      # module, option, verb(s) that only seem to reach it: why
+    ('attend', '--set', 'report'): 'it judges no pairs',
     ('cli', '--x', 'evaluate'): 'only `decode` has --x, and hands it on to this check',
     ('core', '--device', 'config report'): 'they compute nothing',
     ('data_verbs', '--dry-run', 'inspect'): 'said of `prepare`; inspect looks at BIDS studies alone',
