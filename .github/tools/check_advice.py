@@ -10,6 +10,7 @@ by names alone, so a verb may seem to reach what it never does: such pairs stand
 
 Ends with 'N options named, N that cannot be typed'; exits 1 when there is one, or when a line of FREE is of no use."""
 import ast, re, sys
+from functools import lru_cache
 from pathlib import Path
 
 import visdec
@@ -84,8 +85,12 @@ def reached(k):
         if (k := todo.pop()) in EDGES and k not in seen: seen.add(k); todo += EDGES[k]
     return seen
 
+@lru_cache(None)
 def messages(s):
     "Line and texts of each error and warning in a statement."
+    return list(_messages(s))
+
+def _messages(s):
     for n in ast.walk(s):
         if isinstance(n, ast.Call) and ast.unparse(n.func) in ('DataError', 'need', 'warnings.warn'):
             given = [*n.args, *(k.value for k in n.keywords)]
