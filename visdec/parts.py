@@ -113,7 +113,7 @@ def load_parts(
     if image_decoder not in ('published', 'new') or image_decoder == 'new' and (
             'image_model' not in named):
         raise DataError('no such decoder of a picture model', "'published', or 'new' beside "
-                        '--image-model', repr(image_decoder), 'parts.image_decoder')
+                        'a picture model', repr(image_decoder), 'parts.image_decoder')
     parts = Parts(**{k: load_part(k, p, notes.append, image_decoder) for k, p in named.items()})
     if image_decoder == 'new':
         notes.append('picture model: its decoder is new, drawn with seed 0; phase 2 trains it')
