@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from .core import DataError, atomic_folder, pick_device
+from .core import DataError, atomic_folder, one_line, pick_device
 from .stages import Stages
 from .study import folders_in, open_prepared, together
 from .decode import BrainToImagePipeline
@@ -25,12 +25,10 @@ def decoder_of(
     "The trained decoder of a run; trains nothing, and names what is missing."
     saved_config(out)
     place = Stages(out).result('finetune')
-    try:
+    with one_line('the decoder of this run cannot be read', place,
+                  'copy it again, or run `visdec demo --out` to make it again',
+                  'the whole folder of its stage'):
         pipe = BrainToImagePipeline.from_pretrained(place)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as e:
-        raise DataError('the decoder of this run cannot be read', 'the whole folder of its stage',
-                        f'{type(e).__name__}: {str(e).splitlines()[0][:200]}', place,
-                        'copy it again, or run `visdec demo --out` to make it again') from None
     return pipe.to(pick_device(device))
 
 def responses_in(
