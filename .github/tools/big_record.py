@@ -11,8 +11,8 @@ something is said from the first second. --trials, --voxels and --pictures make 
 Measured: 3,190 MiB when it is opened, 3,190 at most in phases 1 and 2 and the prior of `small`; the first bar of phase 1
 stood after 88 s (two idle cores of an Intel Xeon at 2.5 GHz, two threads; 345 s where six others ran). In phase 3 the
 readout reads trials in parts (chapters 19 and 37), of which no more than a quarter of a GB is held. `tiny`, to the end of
-its decoding: 3,514 MiB. `small`: 4,085 MiB in the first third of its readout, with chunks of 256 trials; chunks are of 64
-now. Not run to an end: the readout of the control, and the judges."""
+its decoding: 3,514 MiB. `small`: 3,829 MiB in the first parts of its readout; the ridge of pixels 3,339 (16 min on a
+busy thread). Not run to an end: the whole readout of `small`, that of the control, and the judges."""
 import argparse, json
 from pathlib import Path
 
