@@ -209,7 +209,7 @@ def _choose(pages, y, part, alphas, probes, tick):
         for i, a in enumerate(alphas):
             guess[i] += others*fit.at(a).cpu()
         tick()
-    true = y[asked].float()
+    true = y[asked].float().cpu()
     error = (guess/part.max() - true).square().mean(1)
     best, var = error.argmin(0), true.var(0, unbiased=False)
     r2 = torch.where(var > 0, 1 - error.amin(0)/var.clamp(min=1e-30), 0.)

@@ -25,8 +25,7 @@ from visdec.autoencoder import decode, encode
 from visdec.cad import ContrastAttendDiffuse
 from visdec.controls import Shuffled
 from visdec.core import atomic_file, rng
-from visdec.crossfit import cross_fit
-from visdec.crossfit import FOLDS, ROUNDS
+from visdec.crossfit import FOLDS, ROUNDS, cross_fit
 from visdec.decode import consensus
 from visdec.digits import digits69_path, load_digits69
 from visdec.look import look
