@@ -245,15 +245,19 @@ def pairs_of(
 def wrong_pairs(
     pictures, # uint8 (trial, row, col, rgb)
 ) -> torch.Tensor: # (trial,) another trial for each, which saw another picture
-    "Shift the trials by about half, so that no trial keeps its picture."
+    "Shift the trials by about half, so that none keeps its picture; else the next that saw another."
     seen, n = {}, len(pictures)
     same = np.array([seen.setdefault(p.tobytes(), len(seen)) for p in pictures])
     for shift in sorted(range(1, n), key=lambda s: abs(s - n//2)):
         if (same != np.roll(same, shift)).all():
             return torch.arange(n).roll(shift)
-    raise DataError('no wrong picture for every trial', 'none that half of the trials saw',
-                    f'{len(seen)} pictures in {n} trials', 'held',
-                    'hold out more: --set study.val_share=.3, or none: --set study.val_share=0')
+    if len(seen) < 2:
+        raise DataError('no wrong picture for any trial', '2 pictures or more',
+                        f'{len(seen)} in {n} trials', 'held',
+                        'hold out more: --set study.val_share=.3, or none: --set study.val_share=0')
+    order = (np.arange(n)[:, None] + n//2 + np.arange(n)) % n       # from half a round away, onward
+    first = (same[order] != same[:, None]).argmax(1)
+    return torch.from_numpy(order[np.arange(n), first])
 
 def judge_pairs(
     x, pictures, # held-out pairs, from `check_pairs`
