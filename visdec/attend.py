@@ -245,7 +245,7 @@ def pairs_of(
 def wrong_pairs(
     pictures, # uint8 (trial, row, col, rgb)
 ) -> torch.Tensor: # (trial,) another trial for each, which saw another picture
-    "Shift the trials by about half, so that none keeps its picture; else the next that saw another."
+    "Shift the trials by about half, so that none keeps its picture; else the next other one."
     seen, n = {}, len(pictures)
     same = np.array([seen.setdefault(p.tobytes(), len(seen)) for p in pictures])
     for shift in sorted(range(1, n), key=lambda s: abs(s - n//2)):

@@ -101,8 +101,9 @@ def estimate(
     each, config = rehearse(config, study, 4, device, parts), in_steps(config, study)
     total = foretold(each, config, asked_of(study), repeats, singles)
     return (f'about {total/60:.1f} min of training and decoding on this machine '
-            f'({torch.get_num_threads()} threads), from the first steps of each stage; judges and '
-            'controls of the scores come on top; stop it at any time, the same command goes on')
+            f'({torch.get_num_threads()} threads), from the first steps of each stage; readouts '
+            '(minutes, where trials are many), judges and controls of the scores come on top; '
+            'stop it at any time, the same command goes on')
 
 # %% ../nbs/58_cost.ipynb #about
 def about_run(

@@ -140,7 +140,8 @@ def products(
     most:int=128, # trials at a time; no second copy of all pages is made
 ) -> torch.Tensor: # (trial, trial) or (new, trial), in 64 bits
     "Products of all pairs of trials, each less the mean of those to learn from."
-    middle = pages.mean(0, dtype=torch.float64)
+    # a mean in 64 bits would turn all pages into 64 bits first
+    middle = sum(some.double().sum(0) for some in pages.split(most))/len(pages)
     rows = pages if new is None else new
     out = middle.new_empty(len(rows), len(pages))
     for i in range(0, len(rows), most):

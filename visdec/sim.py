@@ -264,15 +264,15 @@ def channels(
     rgb = rgb.reshape(len(rgb), rgb.shape[1]//k, k, rgb.shape[2]//k, k, 3).mean((2, 4))
     light, n = rgb.mean(-1) - .5, rgb.shape[1]
     fy, fx = np.meshgrid(*[np.fft.fftfreq(n).astype(np.float32)]*2, indexing='ij')
-    wave, maps = np.fft.fft2(light), []
-    for length in (4, 8):
-        for a in np.arange(4)*np.pi/4:
-            ahead, aside = fx*np.cos(a) + fy*np.sin(a) - 1/length, fy*np.cos(a) - fx*np.sin(a)
-            passed = np.exp(-(ahead**2 + aside**2)/(2*(.4/length)**2))
-            maps.append(abs(np.fft.ifft2(wave*passed))/.01)
+    wave, bands = np.fft.fft2(light), [(w, a) for w in (4, 8) for a in np.arange(4)*np.pi/4]
+    maps = np.empty((len(CHANNELS), *light.shape), np.float32)      # each channel in one piece
+    for one, (length, a) in zip(maps, bands):
+        ahead, aside = fx*np.cos(a) + fy*np.sin(a) - 1/length, fy*np.cos(a) - fx*np.sin(a)
+        passed = np.exp(-(ahead**2 + aside**2)/(2*(.4/length)**2))
+        one[:] = abs(np.fft.ifft2(wave*passed))/.01
     red, green, blue = np.moveaxis(rgb, -1, 0)
-    maps += [light/.2, (red - green)/.2, (blue - (red + green)/2)/.2]
-    return np.stack(maps, -1).astype(np.float32)
+    maps[8:] = light/.2, (red - green)/.2, (blue - (red + green)/2)/.2
+    return np.moveaxis(maps, 0, -1)
 
 # %% ../nbs/03_sim.ipynb #content
 def content(numbers, seed=0) -> np.ndarray:
@@ -310,7 +310,7 @@ class Cortex:
             out = np.zeros((240, len(self.area)), np.float32)
             self.usual = self.drive(channels(reference[0], side), range(8), out).mean(0) + 1e-6
             self.power = 1 - compress*(1 - np.array([POWER.get(a, 1) for a in self.area]))
-        answer = self.respond(*reference)
+        self.usual_answer = answer = self.respond(*reference)
         # one unit = the deviation over 240 pictures of the world
         self.mean, self.sd = answer.mean(0), answer.std(0)
     @property
@@ -488,15 +488,15 @@ def driven_modes(cortex, pictures, number) -> np.ndarray:
 def planted_ceiling_of(cortex, subject, brain=None):
     "Share of each voxel's single-trial variance that the picture causes, (voxel,)."
     brain, level = brain or Brain(), noise_levels(cortex, subject)
-    pictures, number = reference_pictures(cortex.seed, cortex.side)
-    signal, wander = cortex.respond(pictures, number), np.exp(1.25*brain.gain**2) - 1
+    signal = (cortex.usual_answer - cortex.mean)/cortex.sd             # to the reference pictures
+    wander = np.exp(1.25*brain.gain**2) - 1
     base = cortex.mean/cortex.sd
     loud = (global_modes(cortex, subject)**2).mean(0) if brain.modes else 1     # of each voxel
     noise = 1 - brain.modes + brain.modes*loud - brain.shared*brain.evoked
     own = level**2*noise + wander*((signal + base)**2).mean(0)
     power = 1.                                                     # the unit of every voxel
     if brain.evoked:
-        modes = driven_modes(cortex, pictures, number)
+        modes = driven_modes(cortex, *reference_pictures(cortex.seed, cortex.side))
         power = (signal + level*np.sqrt(brain.shared*brain.evoked)*modes).var(0)
     return power/(power + own)
 

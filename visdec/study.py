@@ -45,7 +45,7 @@ def split_val(
     if len(units) < 2:
         raise DataError('too few units to hold some out', expected='2 or more', found=list(units),
                         where=by, fix='choose another `by`')
-    least = 2 if by == 'image_id' and len(units) > 3 else 1     # a picture is judged against another
+    least = 2 if by == 'image_id' and len(units) > 3 else 1      # one is judged against another
     held = rng(seed, 'val', by).permutation(units)[:max(least, round(share*len(units)))]
     new = rec.take()
     new.split = np.where(pool & np.isin(getattr(rec, by), held), 'val', rec.split)

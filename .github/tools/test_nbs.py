@@ -10,7 +10,7 @@ counted. Models and data are never fetched (HF_HUB_OFFLINE). Ends with 'N passed
 
 A third of the time of all notebooks would be spent on importing torch and its kin again and again. So one process
 imports them once, and each notebook runs in a fork of it: a process of its own, in which nothing of visdec is loaded."""
-import argparse, atexit, multiprocessing, os, signal, sys, tempfile, time, traceback
+import argparse, atexit, gc, multiprocessing, os, signal, sys, tempfile, time, traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -34,6 +34,7 @@ def whole(path, flags, forced):
 def child(log, folder, job, args):
     "Run `job(*args)` as a process of its own: own session, own output, own folder; exit status 0 when it returns true."
     os.setsid()
+    gc.freeze()    # what was imported before stays: a collector need not walk it again and again
     with open(log, 'wb', buffering=0) as f:
         for n in (1, 2): os.dup2(f.fileno(), n)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
