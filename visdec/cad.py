@@ -416,6 +416,7 @@ def conditioner(self:ContrastAttendDiffuse,
     pictures = pairs.pictures[:]
     seen = prior.labels.standardise(seen_of(encode(codec, pictures).to(prior.labels.device),
                                             pictures))
+    del pictures                          # many need not stand in memory while a readout is fitted
     tokens = self.honest(others, prior, pairs) if others else None
     return made, fit_readout(made, pairs.x, seen, pairs.groups, seed=seed, progress=self.progress,
                              device=self.device, spaces=spaces or (), tokens=tokens)

@@ -155,22 +155,33 @@ def products(
     return out
 
 # %% ../nbs/19_ridge.ipynb #straight
+def _shares(x, y, alpha):
+    "What is said on the mean, and what each trial adds; both as said of the trials themselves."
+    y = y.double()
+    low, known = y.mean(0), products(x)
+    value, vector = torch.linalg.eigh(known)
+    share = vector @ ((vector.T @ (y - low))/(value.clamp(min=0)[:, None] + alpha))
+    return low, share, low + known @ share
+
+def _weigh(weight, x, share, most=1024):
+    "Add the weights that shares of trials make, a few tokens at a time; what they say of the mean."
+    said = 0
+    for i in range(0, x.shape[1], most):
+        some = x[:, i:i + most].double()
+        own = share.T @ some            # shares of trials sum to zero: no mean is left in it
+        weight[:, i:i + most] += own
+        said = said + own @ some.mean(0)
+    return said
+
 def straight(
     x:torch.Tensor, y:torch.Tensor, # to learn from, (trial, token) and (trial, feature)
     alpha:torch.Tensor, # penalty of each feature, (feature,)
     most:int=1024, # tokens at a time
 ) -> tuple: # weight (feature, token), in the bits of `x`; intercept (feature,), in 64
     "The same ridge as a linear layer holds it."
-    y = y.double()
-    low, (value, vector) = y.mean(0), torch.linalg.eigh(products(x))
-    share = vector @ ((vector.T @ (y - low))/(value.clamp(min=0)[:, None] + alpha))
-    weight, intercept = x.new_empty(y.shape[1], x.shape[1]), low
-    for i in range(0, x.shape[1], most):
-        some = x[:, i:i + most].double()
-        own = share.T @ some            # shares of trials sum to zero: no mean is left in it
-        weight[:, i:i + most] = own
-        intercept = intercept - own @ some.mean(0)
-    return weight, intercept
+    low, share, _ = _shares(x, y, alpha)
+    weight = x.new_zeros(y.shape[1], x.shape[1])
+    return weight, low - _weigh(weight, x, share, most)
 
 # %% ../nbs/19_ridge.ipynb #parts_of
 MOST = 8_000                      # trials of one ridge
@@ -228,14 +239,15 @@ def by_parts(
     "Ridge of many trials: the mean of the ridges of parts."
     n, y = part.max() + 1, torch.as_tensor(y)
     alpha, r2 = _choose(pages, y, part, alphas, probes, tick)
-    weight, intercept, inside = 0, 0, torch.empty(len(part), y.shape[1]) if said else None
+    weight, intercept, inside = None, 0, torch.empty(len(part), y.shape[1]) if said else None
     for k in range(n):
         own = np.flatnonzero(part == k)
         read = pages(own)
-        one, low = straight(read, y[own].to(read.device), alpha.to(read.device))
+        weight = read.new_zeros(y.shape[1], read.shape[1]) if weight is None else weight
+        low, share, told = _shares(read, y[own].to(read.device), alpha.to(read.device))
         if said:
-            inside[own] = (read @ one.T + low.float()).cpu()
-        weight, intercept = one.div_(n).add_(weight), intercept + low/n
+            inside[own] = told.float().cpu()
+        intercept = intercept + low/n - _weigh(weight, read, share/n)
         tick()
     for k in range(n if said else 0):
         own = np.flatnonzero(part == k)
