@@ -12,8 +12,8 @@ What `nbs/fixtures/digits_folds.json` holds counts as there: a later sitting goe
 
 One line of JSON in OUT/lines.jsonl for each fold and seed; a line that is there is not made again, and a training that was
 stopped goes on. Everything is fitted anew in each fold: normalisation, voxels, warps, codec, error of the readings, prior.
-The number of voxels is chosen by folds inside the fold's own training trials. Phases 1 and 2 are not trained here: with
-warps nothing reads their tokens (chapter 47). Numbers are of a real brain; grey pictures of 28 x 28, SSIM with window 7."""
+Voxels are chosen by the fold's own training trials. Warps, codec, readings and library have one seed, BASE; the seeds of
+--seeds draw the samples. Phases 1 and 2 are not trained here: with warps nothing reads their tokens (chapter 47). Numbers are of a real brain; grey pictures of 28 x 28, SSIM with window 7."""
 import argparse, json, platform, time
 from dataclasses import replace
 from pathlib import Path
@@ -38,8 +38,10 @@ from visdec.warps import explained, principal, reading_error, warp
 
 FIXTURE = Path(__file__).resolve().parents[2]/'nbs'/'fixtures'/'digits_folds.json'
 N_FOLDS, WIDTHS = 9, (256, 512, 1024, 2048)
-RECIPE = {'warp.each': '180', 'warp.turn': '.5', 'prior.steps': '4000', 'prior.bs': '32', 'finetune.steps': '0', 'repeats': '1',
-          'sampling.steps': '12', 'sampling.samples': '24'}    # what --set changes; chapter 34 says what it reaches
+RECIPE = {'warp.each': '180', 'warp.turn': '.5', 'warp.spaces': 'three', 'warp.excess': '2', 'denoiser.kind': 'library',
+          'codec_warm.steps': '540', 'codec.steps': '660', 'finetune.steps': '0', 'repeats': '1',
+          'sampling.steps': '12', 'sampling.samples': '128'}    # what --set changes; chapter 34 says what it reaches
+BASE = 0        # seed of warps, codec, readings and library; --seeds are those of phase 3 and of the samples
 
 def folds(category, seed=0):
     "Nine folds with the same share of sixes; dealt once, for all seeds of the trainings."
@@ -96,15 +98,15 @@ def answers(method, test, samples, seed):
 def one(name, seed, args):
     start, raw = time.time(), record(name)
     config = make_config('small', 'digits69', seed=seed, changes=RECIPE | dict(s.split('=', 1) for s in args.set))
-    n, error = width(raw, config.warp.penalty)
-    place = args.out/f'{name}-{seed}'
+    n, error = width(raw, config.warp.penalty) if config.warp.spaces == 'looks' else (0, {})    # three spaces choose voxels themselves
+    place = args.out/name
     raw.save(place/'raw')
     study = open_study(replace(config.study, data='recording', path=str(place/'raw'), size=28, voxels=n), seed)
     none = replace(config.tune, steps=0)
     sizes = replace(method_part(config), pretrain=replace(config.pretrain, steps=0), tune=none, image_mae=none)
     test, samples = study.tested(1), config.sampling.samples
     shown = test.shown[test.target]
-    how = dict(device=args.device, progress=False)
+    how = dict(device=args.device, progress=False, base_seed=BASE)
     method = ContrastAttendDiffuse(sizes, place, **how).fit(study, seed)
     fitted = time.time() - start
     rows = answers(method, test, samples, seed)
@@ -118,7 +120,7 @@ def one(name, seed, args):
     line = dict(fold=name, seed=seed, voxels=n, inner_error=error, seconds_fit=round(fitted), seconds=round(whole), ids=test.mean.image_id.tolist(),
                 stages=method.stages.seconds, set=args.set, samples=samples, threads=torch.get_num_threads(), processor=processor(),
                 scores={k: scores(v, shown).round(4).tolist() for k, v in rows.items()})
-    with atomic_file(place/'pictures.npz') as tmp, open(tmp, 'wb') as f:
+    with atomic_file(place/f'pictures-{seed}.npz') as tmp, open(tmp, 'wb') as f:
         np.savez(f, shown=shown, **{k.replace(', ', '_').replace(' ', '_'): v for k, v in rows.items()})
     return line
 
