@@ -87,7 +87,7 @@ def cross_read(
         bar.update()
     return Read(best, weight, intercept, said)
 
-# %% ../nbs/37_crossfit.ipynb #read_errors
+# %% ../nbs/37_crossfit.ipynb #averaged_ridge
 VOXELS = 400, 800, 1600
 
 def averaged_ridge(
@@ -123,7 +123,7 @@ def rounds_of(
         out.append(said[fold, torch.arange(len(x))])
     return out
 
-# %% ../nbs/37_crossfit.ipynb #f2d3cdee
+# %% ../nbs/37_crossfit.ipynb #numbers_of
 ROUNDS, FOLDS = 4, 8
 
 def numbers_of(

@@ -380,24 +380,22 @@ def train_told(
     return train(prior, make_batch, guess_losses, len(z), config, out, seed, 'prior', progress,
                  device, replay=True)
 
-# %% ../nbs/42_unet.ipynb #e1a9b8b8
+# %% ../nbs/42_unet.ipynb #library
 class Library(ModelMixin, ConfigMixin):
     "A denoiser that knows every latent it may be asked for, and what is read of each."
     config_name, looks_up = 'config.json', True              # no context, no cross-attention
     @register_to_config
     def __init__(self,
         n:int, # latents
-        latent:tuple, # (chan, row, col) of one
-        n_read:int, # numbers that are read of a picture
+        in_channels:int, sample_size:int, # channels and rows of one
+        time_embedding_dim:int, # numbers that are read of a picture
         prediction:str='v_prediction', # what it answers with
         betas:tuple=BETAS, # of the noise schedule
+        cross_attention_dim:int=1, block_out_channels:tuple=(1,), # as a UNet says them
     ):
         super().__init__()
-        self.register_buffer('z', torch.zeros(n, *latent))
-        self.register_buffer('read', torch.zeros(n, n_read))       # in deviations of the error
-        self.register_to_config(cross_attention_dim=1, time_embedding_dim=n_read,
-                                in_channels=latent[0], sample_size=latent[1],
-                                block_out_channels=(latent[0],))
+        self.register_buffer('z', torch.zeros(n, in_channels, sample_size, sample_size))
+        self.register_buffer('read', torch.zeros(n, time_embedding_dim))      # in its error's units
 
     def forward(self, z_t, t, encoder_hidden_states, class_labels): # as a UNet of diffusers
         "The mean of what noise and reading allow; the reading comes as the time vector."
@@ -416,7 +414,7 @@ def library_of(
     def white(rows): # (component, any)
         return torch.linalg.solve_triangular(excess*error.root, rows, upper=False)
     how = dict(prediction=told.prediction, betas=list(told.betas))
-    unet = Library(len(z), tuple(z.shape[1:]), found['true'].shape[1], **how)
+    unet = Library(*z.shape[:3], found['true'].shape[1], **how)
     unet.z.copy_(z)
     unet.read.copy_(white((error.slope*found['true'] + error.offset).T).T)
     seen = tuple(found['mean'].shape[1:])

@@ -145,7 +145,7 @@ def principal(
     x = seen.double()
     return torch.linalg.eigh(x.T @ x)[1].flip(1)[:, :k].to(seen.dtype)
 
-# %% ../nbs/34_warps.ipynb #01f3688e
+# %% ../nbs/34_warps.ipynb #spaces
 def edge_distance(
     light:np.ndarray, # uint8 (picture, row, col)
 ) -> np.ndarray: # pixels, (picture, row, col): 1 to 4 inside the ink, -1 to -6 outside
