@@ -141,7 +141,8 @@ def numbers_of(
     for bank, few in zip(many, shown, strict=True):
         unit = bank.std(0).mean()
         both = [(o - bank.mean(0))/unit for o in (bank, few)]
-        parts.append([o @ principal(both[0], config.n_components) for o in both])
+        axes = principal(both[0], config.n_components)
+        parts.append([o @ axes for o in both])
     many, shown = (torch.cat(p, 1) for p in zip(*parts))
     place = torch.zeros(1, many.shape[1], 1, 1)          # told as they are: one place
     return many, shown, dict(mean=place, std=place + 1, basis=torch.eye(many.shape[1]))
