@@ -30,9 +30,9 @@ from .mae import measured
 from .separate import rest_and_task, separated, spaces_of, whitened
 from .image_mae import ImageAutoencoder, ImageConfig, train_image_mae
 from .attend import AttendConfig, shallow, tune
-from .warps import WarpConfig, laid_out, warp
+from .warps import WarpConfig, laid_out, three_spaces, warp
 from .crossfit import read_errors
-from .look import seen_of
+from .look import ANGLES, WAVES, seen_of
 from .autoencoder import CodecConfig, encode, train_codec
 from .unet import Prior, PriorConfig, time_dim, train_prior, train_told, unet_config
 from .sampler import SamplingConfig, make_scheduler, rows_at_once
@@ -70,6 +70,10 @@ class CadConfig:
         if c.space == 'chosen' and (self.warp.each or labels or not c.bypass):
             raise DataError('nothing here chooses a space', 'a readout of looks with a bypass',
                             'warps, labels or no bypass', 'conditioner.space', "use 'voxels'")
+        if self.denoiser.kind == 'library' and not (self.warp.each and self.sampling.guidance == 1):
+            raise DataError('a library holds warps and has no guidance',
+                            'warp.each above 0, sampling.guidance 1',
+                            (self.warp.each, self.sampling.guidance), 'denoiser.kind')
 
 # %% ../nbs/47_cad.ipynb #cad_config
 TRAININGS = ('pretrain', 'image_mae', 'tune', 'codec_warm', 'codec', 'prior', 'finetune')
@@ -147,9 +151,10 @@ def lacking(
     "Parts that are neither trained nor handed in, though the run needs them."
     seen = config.tune.trains and until not in ('pretrain', 'codec', 'prior')
     drawn = until not in ('pretrain', 'tune')
+    trained = 'codec', *['prior']*(config.denoiser.kind != 'library')
     gone = {'--image-model': seen and not config.image_mae.trains and parts.image_model is None,
             '--ldm': drawn and any(not getattr(config, k).trains and getattr(parts, k) is None
-                                   for k in ('codec', 'prior'))}
+                                   for k in trained)}
     return {k: WHERE[k] for k, missing in gone.items() if missing}
 
 def refuse_lack(
@@ -345,10 +350,15 @@ def errors(self:ContrastAttendDiffuse,
 ) -> dict: # of tensors, see `read_errors`
     "The reader of a few pairs, and its error."
     c, pairs = self.config.warp, study.pairs('train')
-    def looks(pictures): return seen_of(encode(codec, pictures).cpu(), pictures)
+    def seen(pictures):
+        looks = seen_of(encode(codec, pictures).cpu(), pictures)
+        energies = looks[:, :len(WAVES)*ANGLES]
+        return looks if c.spaces == 'looks' else three_spaces(pictures, energies)
     def make(out):
-        return read_errors(looks(self.teachers(study, seed)), looks(pairs.pictures[:]), pairs.x,
-                           pairs.groups, c, seed)
+        shown = pairs.pictures[:]
+        light = torch.as_tensor(shown.mean(-1)/255).flatten(1)
+        return read_errors(seen(self.teachers(study, seed)), seen(shown), pairs.x, pairs.groups, c,
+                           seed, light)
     needs = dict(codec=codec, x=pairs.x, pictures=pairs.pictures, groups=pairs.groups, warp=c,
                  seed=seed)
     found = self.stages('errors' + self.label, needs, make, save_arrays, load_arrays,
@@ -500,7 +510,7 @@ def features(self:ContrastAttendDiffuse,
 ) -> np.ndarray: # (picture, feature)
     "Pictures in the numbers that this decoder itself thinks in: latents, and looks where told."
     z = encode(self.codec, pictures).cpu()
-    if self.config.denoiser.told == 'picture':
+    if self.config.denoiser.told == 'picture' and self.config.warp.spaces == 'looks':
         told = self.pipe.conditioner.told
         z = told.standardise(seen_of(z, pictures).to(told.device)).cpu()
     return z.flatten(1).numpy()

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DENOISERS', 'Condition', 'GuessLosses', 'unet_config', 'time_dim', 'guess_noise', 'xattn_parameters',
            'LabelConditioner', 'PictureConditioner', 'roughen', 'Prior', 'guess_losses', 'prior_batch', 'PriorConfig',
-           'train_prior', 'target_over', 'told_batch', 'train_told']
+           'train_prior', 'target_over', 'told_batch', 'train_told', 'Library', 'library_of']
 
 # %% ../nbs/42_unet.ipynb #imports
 from collections import namedtuple
@@ -17,6 +17,7 @@ import torch
 from diffusers import UNet2DConditionModel, VQModel
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from einops import rearrange
 from fastcore.basics import patch
 from torch import nn
@@ -72,7 +73,7 @@ def guess_noise(
         raise DataError('this denoiser would not hear the time vector',
                         "class_embed_type='identity'", repr(door), 'unet',
                         'import it with visdec.parts.read_ldm')
-    whole = isinstance(unet, nn.Module)
+    whole = isinstance(unet, nn.Module) and not getattr(unet, 'looks_up', False)
     if whole and not any('.attn2.' in name for name, _ in unet.named_parameters()):
         raise DataError('this denoiser would not hear the context', 'blocks with cross-attention',
                         'none', 'unet', 'take one of the family of Stable Diffusion 1 or 2, or LDM')
@@ -217,13 +218,13 @@ class Prior(nn.Module):
         return guess_noise(self.unet, z_t, t, self.labels(label))
 
     @classmethod
-    def of(cls, unet:dict, n_labels:int=None, **settings):
-        "A prior from sizes, its weights random; without labels it is told looks."
+    def of(cls, unet:dict, n_labels:int=None, seen:tuple=None, **settings):
+        "A prior from sizes, its weights random; without labels it is told looks, or `seen`."
         widths = unet['cross_attention_dim'], time_dim(unet)
         if n_labels is None:
             side, chan = unet['sample_size'], len(WAVES)*ANGLES + 3 + unet['in_channels']
             chan = chan + settings.get('length', False)
-            labels = PictureConditioner((chan, side, side), *widths, **settings)
+            labels = PictureConditioner(seen or (chan, side, side), *widths, **settings)
         else:
             labels = LabelConditioner(n_labels, *widths, **settings)
         return cls(UNet2DConditionModel(**unet), labels)
@@ -237,7 +238,8 @@ class Prior(nn.Module):
     def from_pretrained(cls, folder):
         "Read what `save_pretrained` wrote."
         kind = LabelConditioner.load_config(Path(folder)/'labels')['_class_name']
-        parts = dict(unet=UNet2DConditionModel,
+        made = UNet2DConditionModel.load_config(Path(folder)/'unet')['_class_name']
+        parts = dict(unet=Library if made == 'Library' else UNet2DConditionModel,
                      labels={c.__name__: c for c in (LabelConditioner, PictureConditioner)}[kind])
         return cls(**{k: load_whole(made, Path(folder)/k) for k,made in parts.items()}).eval()
 
@@ -279,9 +281,10 @@ class PriorConfig:
     label_tokens: int = 4              # context tokens of a label; 1 as published
     # share of labels, or looks, that say nothing, for guidance
     label_drop: float = field(default=.1, metadata=dict(below=1))
-    kind: str = 'small'                # sizes: 'tiny', 'small', 'medium' or 'paper'
+    kind: str = 'small'                # sizes: 'tiny', 'small', 'medium', 'paper'; or 'library'
     def __post_init__(self):
-        known = dict(told=('picture', 'label'), prediction=PREDICTIONS, kind=tuple(DENOISERS))
+        known = dict(told=('picture', 'label'), prediction=PREDICTIONS,
+                     kind=(*DENOISERS, 'library'))
         for name, words in known.items():
             if getattr(self, name) not in words:
                 raise DataError('no such setting of a prior', words, getattr(self, name), name)
@@ -329,7 +332,7 @@ def target_over(
     config:PriorConfig, # what is guessed
 ) -> torch.Tensor: # like z_t
     "What a denoiser should guess of noised latents, over all that they may come from."
-    abar = schedule(config.betas).alphas_cumprod[t]
+    abar = schedule(config.betas).alphas_cumprod.to(z_t.device)[t]
     clean, share = expected(z_t, abar, z, likely), abar.view(-1, 1, 1, 1)
     eps = (z_t - share.sqrt()*clean)/(1 - share).sqrt()
     return target_of(clean, eps, t, config.prediction, config.betas)
@@ -363,8 +366,11 @@ def train_told(
 ) -> Trained: # model is a `Prior`
     "Train a denoiser on pictures that are told simulated readings."
     z = encode(codec, images).cpu()
+    if told.kind == 'library':
+        return Trained(library_of(z, found, told, warp.excess), [])
     sizes = dict(unet=unet_config(z.shape[1:], told.kind), n_labels=None, depth=warp.depth,
-                 prediction=told.prediction, betas=list(told.betas), width=warp.width)
+                 seen=tuple(found['mean'].shape[1:]), prediction=told.prediction,
+                 betas=list(told.betas), width=warp.width)
     prior = fresh(Prior.of, sizes, seed, 'prior')
     prior.labels.mean.copy_(found['mean'])
     prior.labels.std.copy_(found['std'])
@@ -373,3 +379,49 @@ def train_told(
                          excess=warp.excess, aim=warp.aim)
     return train(prior, make_batch, guess_losses, len(z), config, out, seed, 'prior', progress,
                  device, replay=True)
+
+# %% ../nbs/42_unet.ipynb #library
+class Library(ModelMixin, ConfigMixin):
+    "A denoiser that knows every latent it may be asked for, and what is read of each."
+    config_name, looks_up = 'config.json', True              # no context, no cross-attention
+    @register_to_config
+    def __init__(self,
+        n:int, # latents
+        in_channels:int, sample_size:int, # channels and rows of one
+        time_embedding_dim:int, # numbers that are read of a picture
+        prediction:str='v_prediction', # what it answers with
+        betas:tuple=BETAS, # of the noise schedule
+        cross_attention_dim:int=1, block_out_channels:tuple=(1,), # as a UNet says them
+    ):
+        super().__init__()
+        self.register_buffer('z', torch.zeros(n, in_channels, sample_size, sample_size))
+        self.register_buffer('read', torch.zeros(n, time_embedding_dim))      # in its error's units
+
+    def forward(self, z_t, t, encoder_hidden_states, class_labels): # as a UNet of diffusers
+        "The mean of what noise and reading allow; the reading comes as the time vector."
+        likely = -torch.cdist(class_labels, self.read).square()/2
+        t = torch.as_tensor(t, device=z_t.device).expand(len(z_t))
+        return UNet2DConditionOutput(target_over(self.z, likely, z_t, t, self.config))
+
+def library_of(
+    z:torch.Tensor, # all latents, (picture, chan, row, col)
+    found:dict, # from `read_errors`, as tensors
+    told:PriorConfig, # what it answers with
+    excess:float=1., # of the error, times the measured one
+) -> Prior:
+    "The denoiser that training would reach."
+    error = ReadingError(*(found[k] for k in ReadingError._fields))
+    def white(rows): # (component, any)
+        return torch.linalg.solve_triangular(excess*error.root, rows, upper=False)
+    how = dict(prediction=told.prediction, betas=list(told.betas))
+    unet = Library(*z.shape[:3], found['true'].shape[1], **how)
+    unet.z.copy_(z)
+    unet.read.copy_(white((error.slope*found['true'] + error.offset).T).T)
+    seen = tuple(found['mean'].shape[1:])
+    labels = PictureConditioner(seen, 1, found['true'].shape[1], **how).requires_grad_(False)
+    back = found['basis']/(len(found['basis'])/len(found['size']))**.5       # undoes `laid_out`
+    labels.time.weight.copy_(white((back*found['size']).T))
+    labels.time.bias.copy_(white(found['middle'][:, None])[:, 0])
+    labels.mean.copy_(found['mean'])
+    labels.std.copy_(found['std'])
+    return Prior(unet, labels).eval()

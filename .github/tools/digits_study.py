@@ -12,20 +12,23 @@ What `nbs/fixtures/digits_folds.json` holds counts as there: a later sitting goe
 
 One line of JSON in OUT/lines.jsonl for each fold and seed; a line that is there is not made again, and a training that was
 stopped goes on. Everything is fitted anew in each fold: normalisation, voxels, warps, codec, error of the readings, prior.
-The number of voxels is chosen by folds inside the fold's own training trials. Phases 1 and 2 are not trained here: with
-warps nothing reads their tokens (chapter 47). Numbers are of a real brain; grey pictures of 28 x 28, SSIM with window 7."""
-import argparse, json, platform, time
+Voxels are chosen by the fold's own training trials. A codec serves three folds and has seen pictures of the six others only.
+Warps, codecs, readings and library have one seed, BASE; the seeds of --seeds draw the samples. Phases 1 and 2 are not trained here: with warps nothing reads their tokens (chapter 47). Numbers are of a real brain; grey pictures of 28 x 28, SSIM with window 7."""
+import argparse, hashlib, json, platform, time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+import visdec.look
 
-from visdec.autoencoder import decode, encode
-from visdec.cad import ContrastAttendDiffuse
+from diffusers import VQModel
+
+from visdec.autoencoder import decode, encode, train_codec
+from visdec.cad import ContrastAttendDiffuse, Parts
 from visdec.controls import Shuffled
 from visdec.core import atomic_file, rng
-from visdec.crossfit import FOLDS, ROUNDS, cross_fit
+from visdec.crossfit import FOLDS, ROUNDS, averaged_ridge, cross_fit
 from visdec.decode import consensus
 from visdec.digits import digits69_path, load_digits69
 from visdec.look import look
@@ -34,12 +37,14 @@ from visdec.pipeline import make_config, method_part
 from visdec.ridge import MeanPicture, RidgeDecoder, fold_of
 from visdec.sampler import agreement, compromise
 from visdec.study import best_voxels, open_study
-from visdec.warps import explained, principal, reading_error, warp
+from visdec.warps import explained, principal, reading_error, three_spaces, warp
 
 FIXTURE = Path(__file__).resolve().parents[2]/'nbs'/'fixtures'/'digits_folds.json'
 N_FOLDS, WIDTHS = 9, (256, 512, 1024, 2048)
-RECIPE = {'warp.each': '180', 'warp.turn': '.5', 'prior.steps': '4000', 'prior.bs': '32', 'finetune.steps': '0', 'repeats': '1',
-          'sampling.steps': '12', 'sampling.samples': '24'}    # what --set changes; chapter 34 says what it reaches
+RECIPE = {'warp.each': '180', 'warp.turn': '.5', 'warp.spaces': 'three', 'warp.excess': '2', 'denoiser.kind': 'library',
+          'codec_warm.steps': '540', 'codec.steps': '660', 'codec_warm.bs': '16', 'codec.bs': '16', 'finetune.steps': '0', 'repeats': '1',
+          'sampling.steps': '12', 'sampling.samples': '128'}    # what --set changes; chapter 34 says what it reaches
+BASE = 0        # seed of warps, codec, readings and library; --seeds are those of phase 3 and of the samples
 
 def folds(category, seed=0):
     "Nine folds with the same share of sixes; dealt once, for all seeds of the trainings."
@@ -79,6 +84,32 @@ def width(raw, penalty):
 
 def grey(pictures): return np.asarray(pictures, np.float64).mean(-1)/255
 
+def group(name):
+    "The three folds whose pictures a codec of this fold has not seen; of the test pictures none has seen any."
+    return 0 if name == 'test' else int(name)//3
+
+def shared_codec(name, config, out, device):
+    "A codec for three folds, made of warps of the pictures of the six others: a third of the trainings, and no leak."
+    place = out/f'codec-{group(name)}'
+    if not (place/'config.json').exists():
+        inner = record('test')
+        inner = inner.take(inner.split == 'train')
+        inner = inner.take(folds(inner.category)//3 != group(name))
+        names = list(dict.fromkeys(inner.image_id))
+        pictures = warp(np.stack([inner.stimuli[i] for i in names]), names, config.warp, BASE)[0]
+        train_codec(pictures, config.latent.sizes(28), config.codec, config.codec_warm, seed=BASE, progress=False,
+                    device=device).model.save_pretrained(place)
+    return VQModel.from_pretrained(place).eval()
+
+class Remembered:
+    "Looks, made once for each picture: a warp is the same picture in every fold."
+    def __init__(self, make): self.make, self.found = make, {}
+    def __call__(self, images, places):
+        keys = [(places, hashlib.md5(p.tobytes()).digest()) for p in images]
+        if new := {k: i for i, k in enumerate(keys) if k not in self.found}:
+            self.found |= zip(new, self.make(images[list(new.values())], places))
+        return torch.stack([self.found[k] for k in keys])
+
 def scores(pictures, shown):
     "PCC and SSIM of each picture, the mean over its samples; (picture, 2)."
     each = [np.stack([pcc(grey(p)[None].reshape(1, -1), grey(t)[None].reshape(1, -1)),
@@ -90,21 +121,22 @@ def answers(method, test, samples, seed):
     "The answers of a decoder."
     drawn = method.predict(test.mean, samples, seed)
     how = getattr(method, 'fitted', method)
+    light = drawn.mean(-1, keepdims=True).round().astype(np.uint8)         # the pictures are grey
     return dict(sample=drawn[:, :8], mean=drawn.mean(1, keepdims=True).round().astype(np.uint8),
-                consensus=consensus(drawn, how.features), compromise=compromise(drawn))
+                consensus=consensus(drawn, how.features), compromise=compromise(light))
 
 def one(name, seed, args):
     start, raw = time.time(), record(name)
     config = make_config('small', 'digits69', seed=seed, changes=RECIPE | dict(s.split('=', 1) for s in args.set))
-    n, error = width(raw, config.warp.penalty)
-    place = args.out/f'{name}-{seed}'
+    n, error = width(raw, config.warp.penalty) if config.warp.spaces == 'looks' else (0, {})    # three spaces choose voxels themselves
+    place = args.out/name
     raw.save(place/'raw')
     study = open_study(replace(config.study, data='recording', path=str(place/'raw'), size=28, voxels=n), seed)
     none = replace(config.tune, steps=0)
     sizes = replace(method_part(config), pretrain=replace(config.pretrain, steps=0), tune=none, image_mae=none)
     test, samples = study.tested(1), config.sampling.samples
     shown = test.shown[test.target]
-    how = dict(device=args.device, progress=False)
+    how = dict(parts=Parts(codec=shared_codec(name, sizes, args.out, args.device)), device=args.device, progress=False, base_seed=BASE)
     method = ContrastAttendDiffuse(sizes, place, **how).fit(study, seed)
     fitted = time.time() - start
     rows = answers(method, test, samples, seed)
@@ -118,7 +150,7 @@ def one(name, seed, args):
     line = dict(fold=name, seed=seed, voxels=n, inner_error=error, seconds_fit=round(fitted), seconds=round(whole), ids=test.mean.image_id.tolist(),
                 stages=method.stages.seconds, set=args.set, samples=samples, threads=torch.get_num_threads(), processor=processor(),
                 scores={k: scores(v, shown).round(4).tolist() for k, v in rows.items()})
-    with atomic_file(place/'pictures.npz') as tmp, open(tmp, 'wb') as f:
+    with atomic_file(place/f'pictures-{seed}.npz') as tmp, open(tmp, 'wb') as f:
         np.savez(f, shown=shown, **{k.replace(', ', '_').replace(' ', '_'): v for k, v in rows.items()})
     return line
 
@@ -150,31 +182,15 @@ DESIGNS = {'looks': dict(spaces=('look',), counts=(512,), rounds=ROUNDS),
            SPACES: dict(spaces=('pixels', 'distance', 'Gabor'), counts=(400, 800, 1600), rounds=2)}
 LIMITS = (('looks', 1.15, 32), ('looks', 2., 32), (SPACES, 2., 32), (SPACES, 2., 128))    # design, excess of the error, draws
 
-def distance(light):
-    "Signed distance of each pixel to the edge of the digit, from -6 outside to 4 inside."
-    from scipy.ndimage import distance_transform_edt as far
-    out = np.full(light.shape, -6., np.float32)
-    for o, inside in zip(out, light > 127):
-        if inside.any() and not inside.all():
-            o[:] = np.clip(far(inside) - far(~inside), -6, 4)
-    return out
-
 def spaces(pictures):
     "Pictures in four ways, (picture, feature) each."
-    seen, light = look(pictures, 7), pictures[..., 0]
-    return {'look': seen.flatten(1), 'Gabor': seen[:, :12].flatten(1), 'pixels': torch.as_tensor(light/255.).float().flatten(1),
-            'distance': torch.as_tensor(distance(light)).flatten(1)}
+    seen = look(pictures, 7)
+    return dict(zip(('pixels', 'distance', 'Gabor'), three_spaces(pictures, seen[:, :12])), look=seen.flatten(1))
 
 def read_by(x, y, new, light, counts, penalty):
     "Ridge readings, the mean over numbers of voxels; these are chosen on the trials that teach."
-    a, b = (x - x.mean(0))/(x.std(0) + 1e-9), light[:, light.std(0) > 0]
-    order = np.argsort(-np.abs(a.T @ ((b - b.mean(0))/b.std(0))/len(x)).max(1), kind='stable')
-    out = 0
-    for n in counts:
-        own, asked = (torch.as_tensor(o[:, order[:n]]).double() for o in (x, new))
-        own, asked, low = own - own.mean(0), asked - own.mean(0), y.mean(0)
-        out = out + low + (asked @ own.T) @ torch.linalg.solve(own @ own.T + penalty*n*torch.eye(len(own)).double(), y - low)
-    return out/len(counts)
+    weight, bias = averaged_ridge(torch.as_tensor(x).double(), y, torch.as_tensor(light), penalty, counts)
+    return torch.as_tensor(new).double() @ weight.T + bias
 
 def kind(line):
     "What a line of the limits is of."
@@ -246,6 +262,7 @@ def limit(args):
             print(name, *kind(line), {k: np.mean(v, 0).round(3).tolist() for k, v in line['scores'].items()}, flush=True)
 
 def run(args):
+    visdec.look.look = Remembered(look)
     args.out.mkdir(parents=True, exist_ok=True)
     for seed in args.seeds:
         for name in args.folds:
