@@ -30,9 +30,9 @@ from .mae import measured
 from .separate import rest_and_task, separated, spaces_of, whitened
 from .image_mae import ImageAutoencoder, ImageConfig, train_image_mae
 from .attend import AttendConfig, shallow, tune
-from .warps import WarpConfig, laid_out, three_spaces, warp
+from .warps import WarpConfig, laid_out, warp
 from .crossfit import read_errors
-from .look import ANGLES, WAVES, seen_of
+from .look import seen_of, told_of
 from .autoencoder import CodecConfig, encode, train_codec
 from .unet import Prior, PriorConfig, time_dim, train_prior, train_told, unet_config
 from .sampler import SamplingConfig, make_scheduler, rows_at_once
@@ -71,9 +71,8 @@ class CadConfig:
             raise DataError('nothing here chooses a space', 'a readout of looks with a bypass',
                             'warps, labels or no bypass', 'conditioner.space', "use 'voxels'")
         if self.denoiser.kind == 'library' and not (self.warp.each and self.sampling.guidance == 1):
-            raise DataError('a library holds warps and has no guidance',
-                            'warp.each above 0, sampling.guidance 1',
-                            (self.warp.each, self.sampling.guidance), 'denoiser.kind')
+            raise DataError('a library holds warps and has no guidance', 'warp.each above 0, and '
+                            'sampling.guidance 1', self.denoiser.kind, 'denoiser.kind')
 
 # %% ../nbs/47_cad.ipynb #cad_config
 TRAININGS = ('pretrain', 'image_mae', 'tune', 'codec_warm', 'codec', 'prior', 'finetune')
@@ -151,10 +150,10 @@ def lacking(
     "Parts that are neither trained nor handed in, though the run needs them."
     seen = config.tune.trains and until not in ('pretrain', 'codec', 'prior')
     drawn = until not in ('pretrain', 'tune')
-    trained = 'codec', *['prior']*(config.denoiser.kind != 'library')
+    known = ('codec',) if config.denoiser.kind == 'library' else ('codec', 'prior')
     gone = {'--image-model': seen and not config.image_mae.trains and parts.image_model is None,
             '--ldm': drawn and any(not getattr(config, k).trains and getattr(parts, k) is None
-                                   for k in trained)}
+                                   for k in known)}
     return {k: WHERE[k] for k, missing in gone.items() if missing}
 
 def refuse_lack(
@@ -203,11 +202,9 @@ def contrast(self:ContrastAttendDiffuse,
     seed:int=0, # of first weights, order and masks
 ) -> DCMAE:
     "Phase 1: an encoder that has seen no label; or the one handed in, made to fit."
-    c, given = self.config, self.parts.encoder
-    wide = study.rec.x.shape[1]
+    c, given, n = self.config, self.parts.encoder, study.rec.x.shape[1]
     if given is not None:
-        model = given if measured(given) == wide else adapted(given, wide)
-        return model.to(pick_device(self.device))
+        return (given if measured(given) == n else adapted(given, n)).to(pick_device(self.device))
     x, more = study.unlabelled(), {}
     if c.brain.target == 'signal':
         more = dict(turn=separated(*rest_and_task(study, 'brain.target'), seed).turn)
@@ -219,7 +216,7 @@ def contrast(self:ContrastAttendDiffuse,
                         **self.how(out, seed)).model
     needs = dict(x=x, brain=c.brain, training=c.pretrain, seed=seed) | more
     model = self.stage('pretrain', needs, make, DCMAE.from_pretrained)
-    return model if measured(model) == wide else adapted(model, wide).to(model.device)
+    return model if measured(model) == n else adapted(model, n).to(model.device)
 
 # %% ../nbs/47_cad.ipynb #attend
 @patch
@@ -342,6 +339,10 @@ def teachers(self:ContrastAttendDiffuse,
     return warp(shown.read(np.arange(len(shown.names))), shown.names, c, seed)[0]
 
 # %% ../nbs/47_cad.ipynb #errors
+def _seen(codec, pictures, spaces='looks'):
+    "What is read of pictures, on the CPU."
+    return told_of(encode(codec, pictures).cpu(), pictures, spaces)
+
 @patch
 def errors(self:ContrastAttendDiffuse,
     codec:VQModel, # of the stage before
@@ -350,15 +351,10 @@ def errors(self:ContrastAttendDiffuse,
 ) -> dict: # of tensors, see `read_errors`
     "The reader of a few pairs, and its error."
     c, pairs = self.config.warp, study.pairs('train')
-    def seen(pictures):
-        looks = seen_of(encode(codec, pictures).cpu(), pictures)
-        energies = looks[:, :len(WAVES)*ANGLES]
-        return looks if c.spaces == 'looks' else three_spaces(pictures, energies)
     def make(out):
-        shown = pairs.pictures[:]
-        light = torch.as_tensor(shown.mean(-1)/255).flatten(1)
-        return read_errors(seen(self.teachers(study, seed)), seen(shown), pairs.x, pairs.groups, c,
-                           seed, light)
+        many, shown = (_seen(codec, p, c.spaces)
+                       for p in (self.teachers(study, seed), pairs.pictures[:]))
+        return read_errors(many, shown, pairs.x, pairs.groups, c, seed)
     needs = dict(codec=codec, x=pairs.x, pictures=pairs.pictures, groups=pairs.groups, warp=c,
                  seed=seed)
     found = self.stages('errors' + self.label, needs, make, save_arrays, load_arrays,
@@ -423,10 +419,7 @@ def conditioner(self:ContrastAttendDiffuse,
                                          c.bypass or bool(self.config.warp.each))
     if found is not None:
         return made, set_reader(made, found)
-    pictures = pairs.pictures[:]
-    seen = prior.labels.standardise(seen_of(encode(codec, pictures).to(prior.labels.device),
-                                            pictures))
-    del pictures                          # many need not stand in memory while a readout is fitted
+    seen = prior.labels.standardise(_seen(codec, pairs.pictures[:]).to(prior.labels.device))
     tokens = self.honest(others, prior, pairs) if others else None
     return made, fit_readout(made, pairs.x, seen, pairs.groups, seed=seed, progress=self.progress,
                              device=self.device, spaces=spaces or (), tokens=tokens)

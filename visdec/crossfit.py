@@ -153,11 +153,11 @@ def read_errors(
     groups, # (trial,), trials of a group are held out together
     config:WarpConfig, # spaces, components, penalty, shrinking, excess
     seed:int=0, # of the folds
-    light=None, # of the pictures that were shown, (trial, pixel); three spaces need it
 ) -> dict: # of arrays
     "How pictures become components, how they are read from responses, and with which error."
     true, y, found = numbers_of(many, shown, config)
     x, y = torch.as_tensor(np.asarray(x)).double(), y.double()
+    light = shown[0].double()                                   # of three spaces, pixels
     alpha = torch.full((y.shape[1],), config.penalty*x.shape[1]).double()
     def fit(rows):
         if config.spaces == 'looks':
