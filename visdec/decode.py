@@ -32,7 +32,8 @@ from .intake import Intake
 from .autoencoder import decode as from_latents, encode
 from .settings import SHARE, check_settings
 from .noise import BETAS, draw_noise, schedule
-from .unet import Condition, PictureConditioner, guess_losses, guess_noise, xattn_parameters
+from .unet import (Condition, Library, PictureConditioner, guess_losses, guess_noise,
+                         xattn_parameters)
 from .sampler import noise_keys, sample, start_noise
 
 # %% ../nbs/44_decode.ipynb #mixing
@@ -244,8 +245,7 @@ def fit_readout(
     def pages(rows):
         read = _all(conditioner.pages, x, device, rows)
         if tokens is not None:
-            given = (tokens[rows]*lengths[rows, None, None]).flatten(1)
-            read = torch.cat([given, read[:, given.shape[1]:]], 1)
+            read[:, :tokens[0].numel()] = (tokens[rows]*lengths[rows, None, None]).flatten(1)
         return read.to(place)
     looks = torch.as_tensor(seen)[:, :conditioner.told.mean.shape[1]]
     y = looks.flatten(1).to(place)
@@ -395,7 +395,7 @@ class BrainToImagePipeline(DiffusionPipeline):
     _optional_components = ['intake']
     def __init__(self,
         conditioner:BrainConditioner, # after phase 3
-        unet:UNet2DConditionModel, # after phase 3
+        unet:UNet2DConditionModel|Library, # after phase 3
         codec:VQModel|AutoencoderKL, # trained without a brain
         scheduler, # from `make_scheduler`
         chunk:int=32, # rows computed together; results depend on it in the last bits
