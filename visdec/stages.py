@@ -29,7 +29,7 @@ def part_identity(
         return [type(model).__name__] + [[k, identity_of(v)]
                                          for k,v in sorted(model.components.items())]
     config = {k: v for k,v in dict(getattr(model, 'config', {})).items() if not k.startswith('_')}
-    weights = {k: fingerprint(v) for k,v in model.state_dict().items()}
+    weights = {k: fingerprint(v) for k,v in getattr(model, 'state_dict', dict)().items()}
     return [type(model).__name__, fingerprint(config), fingerprint(weights)]
 
 def identity_of(
@@ -45,7 +45,7 @@ def identity_of(
     if isinstance(value, (list, tuple)):
         return [identity_of(v) for v in value]
     if hasattr(value, 'config') and not is_dataclass(value):        # a scheduler
-        return [type(value).__name__, fingerprint(dict(value.config))]
+        return part_identity(value)[:2]
     if hasattr(value, 'predict'):                                   # a decoder: all that it holds
         return [type(value).__name__, identity_of(vars(value))]
     return fingerprint(value)
