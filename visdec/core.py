@@ -190,8 +190,9 @@ def _swap(tmp, path, old):
             os.replace(path, old)
         try:
             return os.replace(tmp, path)
-        except OSError:
-            if not path.exists():
+        except OSError as e:
+            taken = e.errno in (errno.ENOTEMPTY, errno.EEXIST)    # by a writer that may be gone now
+            if not taken and not path.exists():
                 if old.exists():
                     os.replace(old, path)
                 raise
