@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SIZES', 'VQ_F4', 'CodecLosses', 'pixels_to_channels', 'channels_to_pixels', 'square_side', 'codec_config',
-           'CodecConfig', 'is_vae', 'encode', 'decode', 'codec_losses', 'seed_codebook', 'start_small', 'codec_judge',
-           'train_codec']
+           'CodecConfig', 'is_vae', 'encode', 'decode', 'as_shown', 'codec_losses', 'seed_codebook', 'start_small',
+           'codec_judge', 'train_codec']
 
 # %% ../nbs/40_autoencoder.ipynb #imports
 from collections import namedtuple
@@ -79,6 +79,7 @@ def codec_config(
 class CodecConfig:
     "Which codec a run uses."
     kind: str = 'small'          # 'tiny', 'small', 'medium', or 'paper' (VQ-f4)
+    saturate: bool = False       # light beyond white or black costs nothing, for it cannot be shown
 
     def sizes(self,
         size:int, # rows of a picture
@@ -130,15 +131,25 @@ def decode(
 # %% ../nbs/40_autoencoder.ipynb #losses
 CodecLosses = namedtuple('CodecLosses', 'mse l1 commit total')
 
+def as_shown(
+    light:torch.Tensor, # what was rebuilt, any numbers
+    pixels:torch.Tensor, # what was there, in [-1, 1], same shape
+) -> torch.Tensor: # same shape
+    "The light nearest to what was rebuilt that is shown as these pixels: white may be whiter."
+    beyond = (pixels.abs() >= 1) & (light*pixels > 1)
+    return torch.where(beyond, light, pixels)
+
 def codec_losses(
     codec:VQModel, # in training
     batch:dict, # image: (trial, rgb, row, col) in [-1, 1]
     quantise:bool=True, # False: the first stage, without codebook
+    saturate:bool=False, # light beyond white or black costs nothing
 ) -> CodecLosses: # scalars; only total is weighted
     "How badly pictures are rebuilt."
     pixels = pixels_to_channels(batch['image'], square_side(codec))
     out = codec.decode(codec.encode(pixels).latents, force_not_quantize=not quantise)
-    mse, l1 = F.mse_loss(out.sample, pixels), F.l1_loss(out.sample, pixels)
+    goal = as_shown(out.sample, pixels) if saturate else pixels
+    mse, l1 = F.mse_loss(out.sample, goal), F.l1_loss(out.sample, goal)
     commit = out.commit_loss.mean()
     return CodecLosses(mse, l1, commit, mse + .1*l1 + commit)
 
@@ -174,6 +185,7 @@ def codec_judge(
     held, # uint8 (trial, row, col, rgb) that never teach; at most 512 are read, once
     quantise:bool, # as in the stage that is judged
     bs:int=64, # pictures at a time
+    saturate:bool=False, # as in training
 ): # model -> dict of numbers, for `train`
     "A judge that asks the same pictures whenever it looks."
     check_pictures(held)
@@ -182,7 +194,7 @@ def codec_judge(
         def ask(i):
             image = to_tensor(pictures[i.numpy()]).to(codec.device)
             with torch.no_grad():
-                parts = codec_losses(codec, dict(image=image), quantise)
+                parts = codec_losses(codec, dict(image=image), quantise, saturate)
             return len(i)*torch.stack(parts).cpu()
         parts = torch.arange(len(pictures)).split(bs)
         return dict(zip(CodecLosses._fields, sum(map(ask, parts))/len(pictures)))
@@ -199,6 +211,7 @@ def train_codec(
     progress:bool=True, # show a bar
     device=None, # None: a GPU when there is one
     held=None, # pictures that judge and never teach, logged as `val_*`
+    saturate:bool=False, # light beyond white or black costs nothing
 ) -> Trained: # VQModel whose `encode` gives unit deviation; log of both stages
     "Train a codec on pictures."
     check_pictures(images)
@@ -208,8 +221,8 @@ def train_codec(
     def make_batch(index, generator): return dict(image=to_tensor(images[index.numpy()]))
     def stage(name, quantise, config):
         codec.quantize.requires_grad_(quantise)
-        losses = partial(codec_losses, quantise=quantise)
-        judge = None if held is None else codec_judge(held, quantise)
+        losses = partial(codec_losses, quantise=quantise, saturate=saturate)
+        judge = None if held is None else codec_judge(held, quantise, saturate=saturate)
         return train(codec, make_batch, losses, len(images), config, out, seed, name, progress,
                      device, judge).log
     log = stage('codec-warm', False, warm)

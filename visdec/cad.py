@@ -321,7 +321,7 @@ def squeeze(self:ContrastAttendDiffuse,
     refuse_lack(c, self.parts, 'prior')
     def make(out):
         return train_codec(pictures, c.latent.sizes(pictures.shape[1]), c.codec, c.codec_warm,
-                           **self.how(out, seed)).model
+                           saturate=c.latent.saturate, **self.how(out, seed)).model
     needs = dict(pictures=pictures, latent=c.latent, warm=c.codec_warm, training=c.codec, seed=seed)
     return self.stage('codec', needs, make, VQModel.from_pretrained, given=self.parts.codec)
 

@@ -157,12 +157,12 @@ def read_errors(
     "How pictures become components, how they are read from responses, and with which error."
     true, y, found = numbers_of(many, shown, config)
     x, y = torch.as_tensor(np.asarray(x)).double(), y.double()
-    light = shown[0].double()                                   # of three spaces, pixels
     alpha = torch.full((y.shape[1],), config.penalty*x.shape[1]).double()
     def fit(rows):
         if config.spaces == 'looks':
             return straight(x[rows], y[rows], alpha)
-        return averaged_ridge(x[rows], y[rows], light[rows], config.penalty)
+        light = shown[0][rows].double()                         # pixels choose the voxels
+        return averaged_ridge(x[rows], y[rows], light, config.penalty)
     held = rounds_of(fit, x, groups, seed)
     weight, bias = fit(slice(None))
     error = reading_error(y, torch.cat(held), config.shrink)

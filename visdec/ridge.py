@@ -155,13 +155,15 @@ def products(
     return out
 
 # %% ../nbs/19_ridge.ipynb #straight
-def _shares(x, y, alpha):
-    "What is said on the mean, and what each trial adds; both as said of the trials themselves."
+def _shares(x, y, alpha, said=False):
+    "What is said on the mean, what each trial adds, and, where asked, what both say of the trials."
     y = y.double()
-    low, known = y.mean(0), products(x)
-    value, vector = torch.linalg.eigh(known)
-    share = vector @ ((vector.T @ (y - low))/(value.clamp(min=0)[:, None] + alpha))
-    return low, share, low + known @ share
+    low = y.mean(0)
+    value, vector = torch.linalg.eigh(products(x))
+    value = value.clamp(min=0)[:, None]
+    along = (vector.T @ (y - low)).div_(value + alpha)
+    share = vector @ along
+    return low, share, low + vector @ along.mul_(value) if said else None
 
 def _weigh(weight, x, share, most=1024):
     "Add the weights that shares of trials make, a few tokens at a time; what they say of the mean."
@@ -222,7 +224,7 @@ def _choose(pages, y, part, alphas, probes, tick):
             guess[i] += others*fit.at(a).cpu()
         tick()
     true = y[asked].float().cpu()
-    error = (guess/part.max() - true).square().mean(1)
+    error = torch.stack([(one/part.max() - true).square().mean(0) for one in guess])
     best, var = error.argmin(0), true.var(0, unbiased=False)
     r2 = torch.where(var > 0, 1 - error.amin(0)/var.clamp(min=1e-30), 0.)
     return torch.tensor(alphas, dtype=torch.float64)[best], r2
@@ -244,9 +246,10 @@ def by_parts(
         own = np.flatnonzero(part == k)
         read = pages(own)
         weight = read.new_zeros(y.shape[1], read.shape[1]) if weight is None else weight
-        low, share, told = _shares(read, y[own].to(read.device), alpha.to(read.device))
+        low, share, told = _shares(read, y[own].to(read.device), alpha.to(read.device), said)
         if said:
             inside[own] = told.float().cpu()
+        del told
         intercept = intercept + low/n - _weigh(weight, read, share/n)
         tick()
     for k in range(n if said else 0):
@@ -288,7 +291,7 @@ def ridge_features(
         def pages(rows): return torch.as_tensor(np.asarray(x[rows], np.float32), device=place)
         fit = by_parts(pages, y, parts_of(groups, seed, most, x.shape[1]), alphas)
         arrays = fit.weight.T, fit.intercept, fit.alpha, fit.r2
-        return LinearMap(*(a.cpu().numpy().astype(np.float32) for a in arrays), tuple(shape))
+        return LinearMap(*(a.float().cpu().numpy() for a in arrays), tuple(shape))
     fold = fold_of(groups, folds, seed)
     middle, low = x.mean(0, dtype=np.float64), y.mean(0, dtype=np.float64)
     xc, yc = x - middle, y - low

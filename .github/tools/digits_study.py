@@ -13,7 +13,9 @@ What `nbs/fixtures/digits_folds.json` holds counts as there: a later sitting goe
 One line of JSON in OUT/lines.jsonl for each fold and seed; a line that is there is not made again, and a training that was
 stopped goes on. Everything is fitted anew in each fold: normalisation, voxels, warps, codec, error of the readings, prior.
 Voxels are chosen by the fold's own training trials. A codec serves three folds and has seen pictures of the six others only.
-Warps, codecs, readings and library have one seed, BASE; the seeds of --seeds draw the samples. Phases 1 and 2 are not trained here: with warps nothing reads their tokens (chapter 47). Numbers are of a real brain; grey pictures of 28 x 28, SSIM with window 7."""
+Warps, codecs, readings and library have one seed, BASE; the seeds of --seeds draw the samples. Phases 1 and 2 are not
+trained here: with warps nothing reads their tokens (chapter 47). Numbers are of a real brain; grey pictures of 28 x 28, SSIM
+with window 7."""
 import argparse, hashlib, json, platform, time
 from dataclasses import replace
 from pathlib import Path
@@ -42,7 +44,7 @@ from visdec.warps import explained, principal, reading_error, three_spaces, warp
 FIXTURE = Path(__file__).resolve().parents[2]/'nbs'/'fixtures'/'digits_folds.json'
 N_FOLDS, WIDTHS = 9, (256, 512, 1024, 2048)
 RECIPE = {'warp.each': '180', 'warp.turn': '.5', 'warp.spaces': 'three', 'warp.excess': '2', 'denoiser.kind': 'library',
-          'codec_warm.steps': '540', 'codec.steps': '660', 'codec_warm.bs': '16', 'codec.bs': '16', 'finetune.steps': '0', 'repeats': '1',
+          'latent.saturate': 'True', 'codec_warm.steps': '1080', 'codec.steps': '1320', 'codec_warm.bs': '16', 'codec.bs': '16', 'finetune.steps': '0', 'repeats': '1',
           'sampling.steps': '12', 'sampling.samples': '128'}    # what --set changes; chapter 34 says what it reaches
 BASE = 0        # seed of warps, codec, readings and library; --seeds are those of phase 3 and of the samples
 
@@ -97,8 +99,8 @@ def shared_codec(name, config, out, device):
         inner = inner.take(folds(inner.category)//3 != group(name))
         names = list(dict.fromkeys(inner.image_id))
         pictures = warp(np.stack([inner.stimuli[i] for i in names]), names, config.warp, BASE)[0]
-        train_codec(pictures, config.latent.sizes(28), config.codec, config.codec_warm, seed=BASE, progress=False,
-                    device=device).model.save_pretrained(place)
+        train_codec(pictures, config.latent.sizes(28), config.codec, config.codec_warm, seed=BASE,
+                    progress=False, device=device, saturate=config.latent.saturate).model.save_pretrained(place)
     return VQModel.from_pretrained(place).eval()
 
 class Remembered:

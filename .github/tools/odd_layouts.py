@@ -8,16 +8,16 @@ A voxel's response to a picture is planted; scans are written with a little nois
 `visdec prepare bids` and `visdec demo --preset tiny` run, each as its own process. Three of the studies cannot be read as
 they are: there the message is checked, its advice is followed, and the way goes on. One line each: trials, splits, median
 correlation over voxels of planted and prepared responses. Exits 1 where a command ends otherwise than promised."""
-import argparse, gzip, hashlib, json, subprocess, sys, tempfile
+import argparse, gzip, hashlib, json, sys, tempfile
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from PIL import Image
 
+from real_layouts import call
 from visdec.recording import Recording
 
-PROGRAM = 'import sys; from visdec.cli import main; sys.exit(main())'
 GRID, TR, LEAST = (5, 4, 3), 2., .85
 FORMATS = dict(jpg='JPEG', jpeg='JPEG', png='PNG', bmp='BMP')
 WEIGHT = np.random.default_rng(5).normal(size=(48, int(np.prod(GRID))))
@@ -190,7 +190,7 @@ def halves(home):
 LAYOUTS = dict(echoes=echoes, blanks=blanks, windows=windows, packed=packed, halves=halves)
 
 def visdec(*words):
-    run = subprocess.run([sys.executable, '-c', PROGRAM, *map(str, words)], capture_output=True, text=True)
+    run, _ = call(*words)
     return run.returncode, run.stdout + run.stderr
 
 def found(study, folder):
