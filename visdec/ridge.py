@@ -157,10 +157,9 @@ def products(
 # %% ../nbs/19_ridge.ipynb #straight
 def _shares(x, y, alpha, said=False):
     "What is said on the mean, what each trial adds, and, where asked, what both say of the trials."
-    y = y.double()
-    low = y.mean(0)
     value, vector = torch.linalg.eigh(products(x))
-    value = value.clamp(min=0)[:, None]
+    value, y = value.clamp(min=0)[:, None], y.double()
+    low = y.mean(0)
     along = (vector.T @ (y - low)).div_(value + alpha)
     share = vector @ along
     return low, share, low + vector @ along.mul_(value) if said else None
@@ -222,6 +221,7 @@ def _choose(pages, y, part, alphas, probes, tick):
         others = torch.as_tensor(part[asked] != k)[:, None]
         for i, a in enumerate(alphas):
             guess[i] += others*fit.at(a).cpu()
+        del fit, known, like                        # before the next part needs memory
         tick()
     true = y[asked].float().cpu()
     error = torch.stack([(one/part.max() - true).square().mean(0) for one in guess])
@@ -249,8 +249,8 @@ def by_parts(
         low, share, told = _shares(read, y[own].to(read.device), alpha.to(read.device), said)
         if said:
             inside[own] = told.float().cpu()
-        del told
-        intercept = intercept + low/n - _weigh(weight, read, share/n)
+        intercept = intercept + low/n - _weigh(weight, read, share.div_(n))
+        del read, share, told                       # before the next part needs memory
         tick()
     for k in range(n if said else 0):
         own = np.flatnonzero(part == k)

@@ -8,7 +8,7 @@
     python .github/tools/digits_study.py table --out digits                                what is there, with intervals
     python .github/tools/digits_study.py store --out digits                                what is there, into nbs/fixtures
 
-What `nbs/fixtures/digits_folds.json` holds counts as there: a later sitting goes on from it.
+What `nbs/fixtures/digits_folds.json` holds counts as there, if this recipe made it: a later sitting goes on from it.
 
 One line of JSON in OUT/lines.jsonl for each fold and seed; a line that is there is not made again, and a training that was
 stopped goes on. Everything is fitted anew in each fold: normalisation, voxels, warps, codec, error of the readings, prior.
@@ -44,8 +44,9 @@ from visdec.warps import explained, principal, reading_error, three_spaces, warp
 FIXTURE = Path(__file__).resolve().parents[2]/'nbs'/'fixtures'/'digits_folds.json'
 N_FOLDS, WIDTHS = 9, (256, 512, 1024, 2048)
 RECIPE = {'warp.each': '180', 'warp.turn': '.5', 'warp.spaces': 'three', 'warp.excess': '2', 'denoiser.kind': 'library',
-          'latent.saturate': 'True', 'codec_warm.steps': '1080', 'codec.steps': '1320', 'codec_warm.bs': '16', 'codec.bs': '16', 'finetune.steps': '0', 'repeats': '1',
-          'sampling.steps': '12', 'sampling.samples': '128'}    # what --set changes; chapter 34 says what it reaches
+          'latent.saturate': 'True', 'codec_warm.steps': '1080', 'codec.steps': '1320', 'codec_warm.bs': '16', 'codec.bs': '16',
+          'finetune.steps': '0', 'repeats': '1', 'sampling.steps': '12', 'sampling.samples': '256'}    # what --set changes; chapter 34 says what it reaches
+MADE_BY = hashlib.md5(json.dumps(RECIPE, sort_keys=True).encode()).hexdigest()[:8]     # lines of other recipes do not count
 BASE = 0        # seed of warps, codec, readings and library; --seeds are those of phase 3 and of the samples
 
 def folds(category, seed=0):
@@ -149,7 +150,7 @@ def one(name, seed, args):
     for row, other in (('ridge', RidgeDecoder()), ('mean picture', MeanPicture())):
         rows[row] = other.fit(study, seed).predict(test.mean, 1, seed)
     rows['codec'] = decode(method.codec, encode(method.codec, shown))[:, None]
-    line = dict(fold=name, seed=seed, voxels=n, inner_error=error, seconds_fit=round(fitted), seconds=round(whole), ids=test.mean.image_id.tolist(),
+    line = dict(fold=name, seed=seed, recipe=MADE_BY, voxels=n, inner_error=error, seconds_fit=round(fitted), seconds=round(whole), ids=test.mean.image_id.tolist(),
                 stages=method.stages.seconds, set=args.set, samples=samples, threads=torch.get_num_threads(), processor=processor(),
                 scores={k: scores(v, shown).round(4).tolist() for k, v in rows.items()})
     with atomic_file(place/f'pictures-{seed}.npz') as tmp, open(tmp, 'wb') as f:
@@ -169,7 +170,8 @@ def stored(part):
 def lines(out, part='runs'):
     "What is there: of the fixture first, then of the folder."
     file = out/dict(runs='lines.jsonl', limits='limit.jsonl')[part]
-    return stored(part) + ([json.loads(s) for s in file.read_text().splitlines()] if file.exists() else [])
+    found = stored(part) + ([json.loads(s) for s in file.read_text().splitlines()] if file.exists() else [])
+    return [s for s in found if part == 'limits' or s.get('recipe') == MADE_BY]
 
 def store(args):
     "Everything that is there, without pictures, into the fixture."
