@@ -10,8 +10,9 @@ something is said from the first second. --trials, --voxels and --pictures make 
 
 Measured (AMD EPYC, one thread, beside other work): `small` ends after 1 h 58 min with its whole table, 5,977 s of it in its
 stages: readouts of 21 min each for the method and for its control, 19 and 14 min of decoding, the ridge of pixels 8 min. The
-first bar of phase 1 stands after some 75 s. Peak 4,133 MiB; the ridge of pixels stood at 3,896, and after what it holds between parts
-was let go (chapter 19) at 3,683 MiB."""
+first bar of phase 1 stands after some 75 s. Peak of that run 4,133 MiB, 4.04 GB as it prints. Then what a ridge holds between
+parts was let go (chapter 19): the ridge of pixels alone, which had reached 3,896 MiB at its half, ended at 3,683. The whole
+run was not measured again."""
 import argparse, json
 from pathlib import Path
 

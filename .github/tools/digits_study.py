@@ -45,8 +45,9 @@ FIXTURE = Path(__file__).resolve().parents[2]/'nbs'/'fixtures'/'digits_folds.jso
 N_FOLDS, WIDTHS = 9, (256, 512, 1024, 2048)
 RECIPE = {'warp.each': '180', 'warp.turn': '.5', 'warp.spaces': 'three', 'warp.excess': '2', 'denoiser.kind': 'library',
           'latent.saturate': 'True', 'codec_warm.steps': '1080', 'codec.steps': '1320', 'codec_warm.bs': '16', 'codec.bs': '16',
-          'finetune.steps': '0', 'repeats': '1', 'sampling.steps': '12', 'sampling.samples': '256'}    # what --set changes; chapter 34 says what it reaches
-MADE_BY = hashlib.md5(json.dumps(RECIPE, sort_keys=True).encode()).hexdigest()[:8]     # lines of other recipes do not count
+          'finetune.steps': '0', 'repeats': '1', 'sampling.steps': '12', 'sampling.samples': '256'}
+# what --set changes; chapter 34 says what it reaches. Lines of other recipes do not count
+MADE_BY = hashlib.md5(json.dumps(RECIPE, sort_keys=True).encode()).hexdigest()[:8]
 BASE = 0        # seed of warps, codec, readings and library; --seeds are those of phase 3 and of the samples
 
 def folds(category, seed=0):
