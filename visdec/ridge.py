@@ -355,10 +355,10 @@ class RidgeDecoder:
         "Learn from the training trials of a study or record; val and test stay untouched."
         pairs, rec = _training_pairs(study), getattr(study, 'rec', study)
         groups = getattr(rec, self.by or unit_of(rec, self.folds))[rec.split == 'train']
-        light = pairs.pictures[:].astype(np.float32)
-        light /= 255
-        self.map = ridge_features(pairs.x, light, groups, self.alphas, self.folds, self.chunk,
-                                  seed, self.device, self.space)
+        self.map = ridge_features(pairs.x, pairs.pictures[:], groups, self.alphas, self.folds,
+                                  self.chunk, seed, self.device, self.space)
+        for fitted in (self.map.weight, self.map.intercept):
+            fitted /= 255                           # light, from 0 to 1; a byte a pixel until here
         return self
     def predict(self, responses, samples=1, seed=0):
         "Pictures from responses, uint8 (trial, sample, row, col, rgb); samples are equal."
