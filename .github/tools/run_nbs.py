@@ -21,7 +21,7 @@ from nbdev.config import get_config
 
 DIREC = re.compile(r'^#\|\s*(\S.*)$', re.M)
 VIEW = 'application/vnd.jupyter.widget-view+json'
-BAR = re.compile(r'\d+%\||\d+it \[|^(USDT|ERROR):\S+ .* \w+\.cpp:\d+\]')    # of tqdm; of torch's own profiler
+BAR = re.compile(r'\d+%\||\d+it \[|\b(SyncActivityProfilerHandler|DeviceProperties)\.cpp:\d+\]')    # of tqdm; of torch's own profiler
 PLACE = re.compile(r'\S*/ipykernel_\d+/\d+\.py:\d+: ')    # of a warning: other in every run
 
 MADE = re.compile(r'/(?:var/folders/\S+?/T|tmp)/tmp\w{8}\b')       # a folder of tempfile: other in every run
