@@ -183,9 +183,8 @@ def start_small(
 # %% ../nbs/40_autoencoder.ipynb #codec_judge
 def codec_judge(
     held, # uint8 (trial, row, col, rgb) that never teach; at most 512 are read, once
-    quantise:bool, # as in the stage that is judged
+    losses, # codec and batch -> CodecLosses, those of the stage that is judged
     bs:int=64, # pictures at a time
-    saturate:bool=False, # as in training
 ): # model -> dict of numbers, for `train`
     "A judge that asks the same pictures whenever it looks."
     check_pictures(held)
@@ -194,7 +193,7 @@ def codec_judge(
         def ask(i):
             image = to_tensor(pictures[i.numpy()]).to(codec.device)
             with torch.no_grad():
-                parts = codec_losses(codec, dict(image=image), quantise, saturate)
+                parts = losses(codec, dict(image=image))
             return len(i)*torch.stack(parts).cpu()
         parts = torch.arange(len(pictures)).split(bs)
         return dict(zip(CodecLosses._fields, sum(map(ask, parts))/len(pictures)))
@@ -222,7 +221,7 @@ def train_codec(
     def stage(name, quantise, config):
         codec.quantize.requires_grad_(quantise)
         losses = partial(codec_losses, quantise=quantise, saturate=saturate)
-        judge = None if held is None else codec_judge(held, quantise, saturate=saturate)
+        judge = None if held is None else codec_judge(held, losses)
         return train(codec, make_batch, losses, len(images), config, out, seed, name, progress,
                      device, judge).log
     log = stage('codec-warm', False, warm)
